@@ -1,0 +1,63 @@
+"""Name what is known about a face in view. Frozen values, standard library only; no pixels, no vectors."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class FaceProblem(StrEnum):
+    """Why a face cannot be used for identity. Nothing is matched below this gate."""
+
+    TOO_SMALL = "too-small"
+    TURNED_AWAY = "turned-away"
+    BLURRED = "blurred"
+    DARK = "dark"
+    OVEREXPOSED = "overexposed"
+    SEVERAL = "several-faces"
+    CUT_OFF = "cut-off"  # the face touches the edge of the picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A person of the gallery and how similar the face is. Unit: cosine similarity in [-1, 1], higher is closer."""
+
+    person: str  # the keyed token of the person, never a name or a number
+    similarity: float
+    required: float  # the similarity that this comparison had to reach
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceReading:
+    """One face in one frame.
+
+    `identified` is the person it is, or None: unknown is unknown, never the nearest.
+    `claimed` answers a claim ("the holder of this card stands here"), reached or not; None when nobody was claimed.
+    """
+
+    at_mono: float
+    track: int  # one number while the same face stays in view
+    box: tuple[float, float, float, float]  # x, y, width, height in pixels of the frame
+    frame_width: int
+    frame_height: int
+    confidence: float  # of the detector, 0..1
+    problem: FaceProblem | None = None
+    identified: Candidate | None = None
+    nearest_similarity: float | None = None  # of the closest enrolled person, told without saying who
+    required_similarity: float | None = None
+    claimed: Candidate | None = None
+    model: str = field(default="", repr=False)  # fingerprint of the embedder that made these figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoFace:
+    """The frame was looked at and nobody is in it."""
+
+    at_mono: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Ask: is this person in front of the camera?"""
+
+    person: str
+    at_mono: float

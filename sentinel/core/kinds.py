@@ -1,0 +1,165 @@
+"""List the kinds of ledger entry: one frozen dataclass each, with its version.
+
+A body holds no personal data beyond the keyed token of a person; names and numbers travel in the personal part,
+which is encrypted at rest and never leaves the box. A new feature is a new kind: durability, order, tamper evidence
+and delivery come with it. A field is added with a default; anything else raises the version.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """One attempt to pass and what the gate decided about it."""
+
+    KIND: ClassVar[str] = "passage"
+    VERSION: ClassVar[int] = 1
+    outcome: str
+    method: str
+    reasons: tuple[str, ...]
+    lane: str
+    direction: str
+    mode: str
+    person: str | None = None  # keyed token
+    card_kind: str | None = None
+    temperature: str = "not-asked"
+    skin_celsius: float | None = None
+    raw_celsius: float | None = None
+    ambient_celsius: float | None = None
+    compensation_celsius: float | None = None
+    temperature_limit_celsius: float | None = None
+    temperature_why_not: str | None = None
+    similarity: float | None = None
+    similarity_required: float | None = None
+    face_model: str | None = None
+    face_problem: str | None = None
+    decision_ms: int | None = None  # from the first reading of the attempt to the decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """A person registered by hand. `request` makes a repeated request one entry, whoever writes it."""
+
+    KIND: ClassVar[str] = "registration"
+    VERSION: ClassVar[int] = 1
+    request: str
+    operator: str
+    reason: str
+    opened: bool
+    lane: str
+    direction: str
+    written_by: str  # "gate" or "one-shot"
+    person: str | None = None
+    temperature: str = "not-measured"
+    skin_celsius: float | None = None  # as staff read it from a hand-held thermometer
+    after: str | None = None  # the key of the passage that was held, when this answers one
+    spooled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """The barrier opened by hand without registering a person."""
+
+    KIND: ClassVar[str] = "opening"
+    VERSION: ClassVar[int] = 1
+    request: str
+    operator: str
+    reason: str
+    lane: str
+    written_by: str
+    spooled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barrier:
+    """What the barrier's wires said afterwards: passed, timed-out, intrusion, fire-on, fire-off."""
+
+    KIND: ClassVar[str] = "barrier"
+    VERSION: ClassVar[int] = 1
+    event: str
+    after: str | None = None  # the key of the entry that gave the right
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A device stopped doing its work. Opens a ticket that the Repair of the same device closes."""
+
+    KIND: ClassVar[str] = "fault"
+    VERSION: ClassVar[int] = 1
+    device: str
+    symptom: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """The device works again, after so many seconds."""
+
+    KIND: ClassVar[str] = "repair"
+    VERSION: ClassVar[int] = 1
+    device: str
+    symptom: str
+    lasted_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeChange:
+    """The gate works in another way now: automatic, assisted, manual."""
+
+    KIND: ClassVar[str] = "mode"
+    VERSION: ClassVar[int] = 1
+    mode: str
+    before: str
+    because: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """A person (or a guardian) agreed to a stored face template, or a template was removed."""
+
+    KIND: ClassVar[str] = "consent"
+    VERSION: ClassVar[int] = 1
+    request: str
+    person: str
+    act: str  # "enrolled" or "removed"
+    consent: str  # how it was given: "paper 2026-11-22/17", "signed on screen"
+    operator: str
+    templates: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """The owner of the ledger began to write. Names the end of the epoch before, so that a loss is countable."""
+
+    KIND: ClassVar[str] = "start"
+    VERSION: ClassVar[int] = 1
+    version: str
+    owner: str  # "gate" or "one-shot"
+    previous_epoch: str | None
+    previous_last_seq: int | None
+    config_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """The owner of the ledger ended in order."""
+
+    KIND: ClassVar[str] = "stop"
+    VERSION: ClassVar[int] = 1
+    reason: str
+
+
+AnyKind = Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | Start | Stop
+
+ALL: dict[str, type] = {
+    kind.KIND: kind
+    for kind in (Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, Start, Stop)
+}
+
+
+def body_of(entry: AnyKind) -> dict[str, Any]:
+    """Return the entry's body as plain JSON values; what is None is left out."""
+    body = {key: value for key, value in asdict(entry).items() if value is not None}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in body.items()}

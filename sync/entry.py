@@ -1,0 +1,134 @@
+"""Define an entry of the ledger: its key, its stamps, its bytes, and the hash that chains it to the one before.
+
+The hash is taken over the SHA-256 of the encrypted personal part, never over the plain text: destroying a key, or even
+dropping the ciphertext, is a lawful deletion that leaves the chain whole, and the street can verify the chain without
+ever holding a personal part.
+"""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+GENESIS = bytes(32)  # the hash before the first entry of a ledger
+_EPOCH_RANDOM_BITS = 32
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """The key of an entry. Order is `(epoch, seq)`, never wall time.
+
+    An epoch is `counter << 32 | 32 random bits`: the counter is committed at each start and orders the epochs; the
+    random bits keep a restored image or a card that forgot its last commits from ever using a key twice.
+    """
+
+    epoch: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{epoch_text(self.epoch)}-{self.seq}"
+
+
+def make_epoch(counter: int, random32: int) -> int:
+    """Return the epoch of the `counter`-th start."""
+    return counter << _EPOCH_RANDOM_BITS | random32 & 0xFFFFFFFF
+
+
+def epoch_counter(epoch: int) -> int:
+    """Return how many starts the ledger had seen when this epoch began."""
+    return epoch >> _EPOCH_RANDOM_BITS
+
+
+def epoch_text(epoch: int) -> str:
+    """Return the epoch as 16 hexadecimal digits, the form used in messages and on screens."""
+    return f"{epoch:016x}"
+
+
+def parse_key(text: str) -> Key:
+    """Return the key written as `<16 hexadecimal digits>-<number>`.
+
+    Raises: ValueError when the text is no key.
+    """
+    epoch, _, seq = text.partition("-")
+    if len(epoch) != 16 or not seq.isdigit():
+        raise ValueError(f"{text!r} is no entry key; expected 16 hexadecimal digits, a dash and a number")
+    return Key(int(epoch, 16), int(seq))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """When an entry was made, by every clock the box has."""
+
+    wall_ns: int  # UTC, nanoseconds since 1970; only as good as `clock_trusted`
+    boot_ns: int  # CLOCK_BOOTTIME: never jumps, counts from `boot_id`'s start
+    boot_id: str
+    clock_trusted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What a caller wants kept: a kind, its version, a body without personal data, and a personal part."""
+
+    kind: str
+    version: int
+    body: Mapping[str, Any]
+    personal: Mapping[str, Any] | None = field(default=None, repr=False)
+    request: str | None = None  # makes the entry idempotent: one entry per request, ever
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of the ledger, as it is on disk. `body` is canonical JSON in UTF-8."""
+
+    key: Key
+    kind: str
+    version: int
+    stamp: Stamp
+    body: bytes
+    personal: bytes | None = field(default=None, repr=False)  # ciphertext
+    personal_key: str | None = None  # which key of the vault opens it
+    personal_sha256: bytes | None = None
+    request: str | None = None
+    prev: bytes = GENESIS
+    hash: bytes = b""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The body as a dictionary."""
+        return json.loads(self.body)
+
+    @property
+    def uuid(self) -> uuid.UUID:
+        """A UUIDv7 derived from the stamp and the hash: the same entry always has the same one."""
+        ms = max(self.stamp.wall_ns, 0) // 1_000_000 & (1 << 48) - 1
+        tail = int.from_bytes(self.hash[:10], "big")
+        value = ms << 80 | 0x7 << 76 | (tail >> 62 & 0xFFF) << 64 | 0b10 << 62 | tail & (1 << 62) - 1
+        return uuid.UUID(int=value)
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """Return JSON bytes that are the same for the same content: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def entry_hash(entry: Entry) -> bytes:
+    """Return the SHA-256 that chains this entry to the one before it.
+
+    Source: docs/messages.md, "The chain", which gives the same recipe for a verifier in another language.
+    """
+    head = {
+        "boot": entry.stamp.boot_id,
+        "boot_ns": str(entry.stamp.boot_ns),  # text: above 2**53, which JSON numbers elsewhere cannot hold
+        "body_sha256": hashlib.sha256(entry.body).hexdigest(),
+        "epoch": epoch_text(entry.key.epoch),
+        "kind": entry.kind,
+        "personal_sha256": entry.personal_sha256.hex() if entry.personal_sha256 else None,
+        "prev": entry.prev.hex(),
+        "seq": entry.key.seq,
+        "trusted": entry.stamp.clock_trusted,
+        "version": entry.version,
+        "wall_ns": str(entry.stamp.wall_ns),
+    }
+    return hashlib.sha256(canonical(head)).digest()
