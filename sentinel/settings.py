@@ -1,0 +1,373 @@
+"""List every setting of a gate, with its limits, unit and reason beside it, and load them from one TOML file.
+
+Standard library only, and nothing heavy: the manual one-shot reads this on a sick machine.
+"""
+
+# ruff: noqa: RUF009 - setting() declares a dataclass field, as field() does
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from sentinel.toml_tables import Clash, missing, read, setting
+
+DEFAULT_CONFIG = Path("/etc/sentinel/gate.toml")
+
+# An id becomes a level of MQTT topics, where / + # have meanings of their own.
+_ID = {"pattern": r"[a-z0-9-]{1,32}", "form": "1 to 32 of the characters a-z 0-9 -"}
+_PORT = {
+    "pattern": r"|serial:///[^?\s]+(\?baud=\d+)?|tcp://[^/:\s]+:\d{1,5}|replay:///\S+",
+    "form": "serial:///dev/NAME?baud=NUMBER, tcp://HOST:PORT or replay:///FILE",
+}
+# OpenCV's wheels carry an OpenSSL that is out of support: encrypted addresses are refused, not trusted.
+_SOURCE = {
+    "pattern": r"|v4l2:///dev/\S+|rtsp://\S+|file:///\S+|folder:///\S+",
+    "form": 'v4l2:///dev/videoN, rtsp://…, file:///…, folder:///… or "" for no camera',
+}
+_PIN = {
+    "least": 0,
+    "most": 999,
+    "pattern": r"|[A-Za-z0-9:_.-]{1,32}",
+    "form": 'a pin number, a pin name or "" for not fitted',
+}
+_STREET_SETS_IT = "no law sets it, the street office must state it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Which gate this is and what opens it."""
+
+    street: str = setting(**_ID, example='"330106"', why="it names the street office this gate reports to")
+    site: str = setting(**_ID, example='"cuiyuan3"', why="it names the site in every message")
+    gate: str = setting(**_ID, example='"east-3"', why="it names this gate in every message")
+    lane: str = setting("lane-1", **_ID)
+    direction: str = setting("in", choices=("in", "out"))
+    profile: str = setting("card+face", choices=("card+face", "face", "card"))
+    temperature: bool = setting(True)
+
+
+class _Under:
+    """A path below one of the directories of `Paths`."""
+
+    def __init__(self, directory: str, name: str) -> None:
+        self._directory, self._name = directory, name
+
+    def __get__(self, paths: Any, owner: type | None = None) -> Path:
+        return getattr(paths, self._directory) / self._name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where files live. Absolute, for a service has no directory of its own to start from."""
+
+    state_dir: Path = setting(Path("/var/lib/sentinel"))
+    run_dir: Path = setting(Path("/run/sentinel"))
+    secrets_dir: Path = setting(Path("/var/lib/sentinel/secrets"))
+    models_dir: Path = setting(Path("/var/lib/sentinel/models"))
+
+    # Under the units of systemd/ the uplink is another user, who may write here and not beside the ledger.
+    uplink_dir: Path | None = setting(None)  # None: state_dir
+
+    ledger = _Under("state_dir", "ledger.db")
+    roster = _Under("state_dir", "roster.db")
+    spool = _Under("state_dir", "spool.jsonl")
+    barrier_lock = _Under("state_dir", "barrier.lock")
+    control_socket = _Under("run_dir", "control.sock")
+    manual_socket = _Under("run_dir", "manual.sock")
+    uplink_health = _Under("run_dir", "uplink.json")
+
+    @property
+    def uplink_db(self) -> Path:
+        """What the street has receipted."""
+        return (self.uplink_dir or self.state_dir) / "uplink.db"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Temperature:
+    """When a skin temperature counts as measured, and from where on it counts as high."""
+
+    # None only where gate.temperature is off: see `_clashes`.
+    limit_celsius: float | None = setting(None, least=35.0, most=42.0, unit="°C", example="37.3", why=_STREET_SETS_IT)
+    min_valid_celsius: float = setting(30.0, least=25.0, most=35.0, unit="°C")  # below: a wall, a mask, nobody
+    ambient_min_celsius: float = setting(15.0, least=-30.0, most=30.0, unit="°C")  # the module's data sheet: 15..35
+    ambient_max_celsius: float = setting(35.0, least=20.0, most=60.0, unit="°C")
+    # Added to every reading and kept beside it in the record; found by comparing with a reference thermometer.
+    offset_celsius: float = setting(0.0, least=-3.0, most=3.0, unit="K")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """Within how many hours a fault is answered and repaired, as the street office has agreed."""
+
+    response_hours: float = setting(least=0.5, most=720, unit="h", example="2", why=_STREET_SETS_IT)
+    recovery_hours: float = setting(least=0.5, most=720, unit="h", example="24", why=_STREET_SETS_IT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """For how many days entries are kept."""
+
+    passage_days: int = setting(least=1, most=3650, unit="days", example="30", why=_STREET_SETS_IT)
+    fault_days: int = setting(least=1, most=3650, unit="days", example="365", why=_STREET_SETS_IT)
+    # The lower limit: the Cybersecurity Law, article 21 (3), keeps logs for six months at least.
+    audit_days: int = setting(least=180, most=3650, unit="days", example="365", why=_STREET_SETS_IT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """The reader of identity cards."""
+
+    kind: str = setting("idcard-sdt", choices=("idcard-sdt", "none"))
+    port: str = setting(
+        "", **_PORT, example='"serial:///dev/ttyS3?baud=115200"', why='the card reader needs a port, or kind = "none"'
+    )
+    silence_s: float = setting(3.0, least=1.0, most=60.0, unit="s")  # asked every 0.3 s: nine answers may be lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thermal:
+    """The thermal module."""
+
+    kind: str = setting("gy-mcu90640", choices=("gy-mcu90640", "none"))
+    port: str = setting(
+        "",
+        **_PORT,
+        example='"serial:///dev/ttyS4?baud=115200"',
+        why='the thermal module needs a port, or kind = "none"',
+    )
+    mirror: bool = setting(True)  # the module's first column is the right of the scene
+    silence_s: float = setting(3.0, least=1.0, most=60.0, unit="s")  # 4 pictures a second: eleven may be lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """The camera that looks at faces."""
+
+    source: str = setting(
+        "", **_SOURCE, example='"v4l2:///dev/video0"', why='the [gate] profile asks for faces; only "card" does not'
+    )
+    width: int = setting(640, least=160, most=3840, unit="px")
+    height: int = setting(480, least=120, most=2160, unit="px")
+    fps: float = setting(10.0, least=1.0, most=60.0, unit="1/s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barrier:
+    """The wires of the barrier."""
+
+    factory: str = setting(
+        pattern=r"[a-z0-9-]+(:/\S+)?",
+        form="the name of a gpiozero pin factory: lgpio, native, sentinel-sim, …",
+        example='"lgpio"',
+        why="only the board's maker knows by which library its pins are driven",
+    )
+    relay: int | str = setting(
+        least=0,
+        most=999,
+        pattern=r"[A-Za-z0-9:_.-]{1,32}",
+        form="a pin number or a pin name",
+        example="17",
+        why="without the relay nothing opens",
+    )
+    pass_sensor: int | str = setting("", **_PIN)
+    fire: int | str = setting("", **_PIN)
+    green: int | str = setting("", **_PIN)
+    amber: int | str = setting("", **_PIN)
+    red: int | str = setting("", **_PIN)
+    buzzer: int | str = setting("", **_PIN)
+    pulse_s: float = setting(0.5, least=0.1, most=3.0, unit="s")
+    passage_s: float = setting(5.0, least=1.0, most=60.0, unit="s")
+    append_bound_s: float = setting(0.25, least=0.05, most=5.0, unit="s")  # flash cards pause for a quarter second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    """How faces are found and compared. Unit: similarity is a cosine; higher is closer."""
+
+    pack: str = setting(
+        "opencv-zoo", pattern=r"[\w.+-]{1,64}|/\S+", form="a pack of config/models.toml or an absolute folder"
+    )
+    similarity_one_to_one: float = setting(0.40, least=0.30, most=0.90)
+    similarity_one_to_many: float = setting(0.0, least=0.43, most=0.90, zero="by gallery size")
+    min_face_px: int = setting(80, least=40, most=1000, unit="px")
+    detector_width: int = setting(320, least=160, most=1280, unit="px")
+    threads: int = setting(1, least=1, most=8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fusion:
+    """What belongs to one person, and when the same person is a new attempt."""
+
+    window_s: float = setting(6.0, least=1.0, most=30.0, unit="s")
+    repeat_s: float = setting(5.0, least=1.0, most=60.0, unit="s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplink:
+    """The way to the street's broker."""
+
+    broker: str = setting(
+        pattern=r"mqtts?://[^/:@\s]+(:\d{1,5})?",
+        form="mqtt://HOST:PORT or mqtts://HOST:PORT",
+        example='"mqtts://10.20.0.5:8883"',
+        why="only the street office knows where its broker is",
+    )
+    username: str = setting("")
+    password_file: Path | None = setting(None)
+    ca_file: Path | None = setting(None)
+    cert_file: Path | None = setting(None)
+    key_file: Path | None = setting(None)
+    keepalive_s: int = setting(30, least=5, most=300, unit="s")
+    batch_entries: int = setting(200, least=1, most=1000, unit="entries")
+    batch_bytes: int = setting(64_000, least=4_000, most=128_000, unit="bytes")  # every broker takes 128 kB
+    resend_s: float = setting(10.0, least=1.0, most=600.0, unit="s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """The staff's pages."""
+
+    listen: str = setting("127.0.0.1:8080", pattern=r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", form="HOST:PORT")
+    language: str = setting("zh-CN", choices=("zh-CN", "en"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What goes to the journal."""
+
+    level: str = setting("info", choices=("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of one gate, where they were read, and which of them the file states."""
+
+    gate: Gate
+    paths: Paths
+    temperature: Temperature
+    faults: Faults
+    retention: Retention
+    card: Card
+    thermal: Thermal
+    camera: Camera
+    barrier: Barrier
+    face: Face
+    fusion: Fusion
+    uplink: Uplink
+    console: Console
+    log: Log
+    source: Path
+    origins: Mapping[str, str]  # "table.key" → "file" or "default"
+
+
+TABLES: dict[str, Any] = {table.name: table.type for table in fields(Settings) if is_dataclass(table.type)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One effective setting and where it comes from: "file" or "default"."""
+
+    table: str
+    key: str
+    value: Any
+    origin: str
+    unit: str
+
+
+def find_config(explicit: str | None = None) -> Path:
+    """Return the settings file to use: the one named on the command line, SENTINEL_CONFIG, or the system's."""
+    return Path(explicit or os.environ.get("SENTINEL_CONFIG") or DEFAULT_CONFIG)
+
+
+def load(path: Path | str) -> Settings:
+    """Return the settings of this file.
+
+    Raises: ConfigError whose message holds one line for each mistake in the file.
+    """
+    source = Path(path)
+    document = read(source, TABLES, _clashes)
+    return Settings(**document.tables, source=source, origins=MappingProxyType(dict(document.origins)))
+
+
+def explain(settings: Settings) -> list[Row]:
+    """Return every effective setting, in the order of the tables."""
+    return [
+        Row(
+            table=table,
+            key=key.name,
+            value=getattr(getattr(settings, table), key.name),
+            origin=settings.origins[f"{table}.{key.name}"],
+            unit=key.metadata["rule"].unit,
+        )
+        for table, cls in TABLES.items()
+        for key in fields(cls)
+    ]
+
+
+def _clashes(tables: Mapping[str, Any]) -> Iterator[Clash]:
+    yield from _clashes_of_devices(tables)
+    yield from _clashes_of_wires(tables)
+    temperature, uplink = tables["temperature"], tables["uplink"]
+    if temperature.ambient_min_celsius >= temperature.ambient_max_celsius:
+        keys = ("temperature.ambient_min_celsius", "temperature.ambient_max_celsius")
+        yield Clash(keys=keys, line="[temperature] ambient_min_celsius must be below ambient_max_celsius")
+    if (uplink.cert_file is None) != (uplink.key_file is None):
+        yield Clash(
+            keys=("uplink.cert_file", "uplink.key_file"),
+            line="[uplink] cert_file and key_file belong together; give both or neither",
+        )
+    if uplink.password_file is not None and not uplink.username:
+        yield Clash(
+            keys=("uplink.username", "uplink.password_file"),
+            line="[uplink] password_file is given without a username; add username",
+        )
+    if (uplink.ca_file or uplink.cert_file) and str(uplink.broker).startswith("mqtt://"):
+        yield Clash(
+            keys=("uplink.broker", "uplink.ca_file", "uplink.cert_file"),
+            line="[uplink] certificates are given, but broker is mqtt://, which is not encrypted; write mqtts://",
+        )
+
+
+def _clashes_of_devices(tables: Mapping[str, Any]) -> Iterator[Clash]:
+    gate, card, thermal = tables["gate"], tables["card"], tables["thermal"]
+    if gate.temperature and tables["temperature"].limit_celsius is None:
+        yield _must_state("temperature", "limit_celsius", "gate.temperature")
+    if gate.temperature and thermal.kind == "none":
+        line = '[gate] temperature = true, but [thermal] kind = "none"; name the module or set temperature = false'
+        yield Clash(keys=("gate.temperature", "thermal.kind"), line=line)
+    if thermal.kind != "none" and not thermal.port:
+        yield _must_state("thermal", "port", "thermal.kind")
+    if card.kind != "none" and not card.port:
+        yield _must_state("card", "port", "card.kind")
+    if gate.profile != "face" and card.kind == "none":
+        line = f'[gate] profile = "{gate.profile}" needs a card reader, but [card] kind = "none"; name the reader'
+        yield Clash(keys=("gate.profile", "card.kind"), line=line)
+    if gate.profile != "card" and not tables["camera"].source:
+        yield _must_state("camera", "source", "gate.profile")
+    if "none" not in (card.kind, thermal.kind) and _device(card.port) and _device(card.port) == _device(thermal.port):
+        line = f'[thermal] port = "{thermal.port}" is the card reader\'s port too; each device has a port of its own'
+        yield Clash(keys=("card.port", "thermal.port", "card.kind", "thermal.kind"), line=line)
+
+
+def _clashes_of_wires(tables: Mapping[str, Any]) -> Iterator[Clash]:
+    seen: dict[int | str, str] = {}
+    for name in ("relay", "pass_sensor", "fire", "green", "amber", "red", "buzzer"):
+        pin = getattr(tables["barrier"], name)
+        if pin in seen:
+            line = f"[barrier] {name} = {pin!r} is the pin of {seen[pin]} too; each wire has a pin of its own"
+            yield Clash(keys=(f"barrier.{name}", f"barrier.{seen[pin]}"), line=line)
+        elif pin != "":
+            seen[pin] = name
+
+
+def _must_state(table: str, name: str, *because: str) -> Clash:
+    key = next(key for key in fields(TABLES[table]) if key.name == name)
+    return Clash(keys=(f"{table}.{name}", *because), line=missing(table, key))
+
+
+def _device(port: str | None) -> str:
+    """Return what a port's address leads to; nothing for a replayed file, which many may read."""
+    return "" if not port or port.startswith("replay:") else port.partition("?")[0]

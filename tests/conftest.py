@@ -1,0 +1,38 @@
+"""What every test may ask for: the checkout, the real models, the demo's faces."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A loaded machine is no reason to fail; a found example must fail again for whoever looks at the build.
+settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """The folder of the real models."""
+    return _fetched("SENTINEL_MODELS_DIR", "models", "*.onnx")
+
+
+@pytest.fixture(scope="session")
+def faces_dir() -> Path:
+    """The folder of the demo's photographs."""
+    return _fetched("SENTINEL_FACES_DIR", "faces", "*.jpg")
+
+
+def _fetched(variable: str, name: str, pattern: str) -> Path:
+    folder = Path(os.environ.get(variable) or ROOT / ".cache" / name)
+    if not any(folder.glob(pattern)):
+        pytest.fail(f"there is no {pattern} in {folder}; scripts/test fetches what tests need", pytrace=False)
+    return folder
