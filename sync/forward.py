@@ -1,0 +1,398 @@
+"""Carry the ledger's entries to the street: live before backlog, again and again until the street's receipt.
+
+A PUBACK starts the wait for the receipt and closes nothing. Nothing here waits: `turn` does what is due and returns.
+The caller connects again when `turn` raises BrokerLost, and decides how long to wait before.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sync.broker import (
+    NO_SUBSCRIBER,
+    Acknowledged,
+    Broker,
+    BrokerLost,
+    Disconnected,
+    Event,
+    Message,
+    SubscriptionRefused,
+)
+from sync.cursor import Balance, Cursor, DeadLetter
+from sync.entry import Key, canonical, epoch_text
+from sync.errors import WireError
+from sync.outbox import EntrySource, Limits, Outbox, Parcel
+from sync.runs import Run
+from sync.wire import (
+    ENTRIES_TYPE,
+    JSON_TYPE,
+    SCHEMA,
+    EpochReceipt,
+    KnownEpoch,
+    Receipt,
+    State,
+    Topics,
+    decode_receipt,
+    encode_batch,
+    encode_state,
+    utc_text,
+)
+
+log = logging.getLogger(__name__)
+
+WINDOW_BATCHES = 8  # 8 x 200 entries in the air: at 100 ms there and back still 16 000 entries a second
+LONGEST_WAIT_S = 60.0  # cap of the doubling resend delay
+STUCK_S = 60.0  # a broker that answers pings but no publish for so long is frozen; a new connection may not be
+SPLIT_AFTER = 4  # sendings without an answer, while others are answered, make a batch suspect
+ANNOUNCED_EPOCHS = 8
+HEALTH_S = 60.0
+EVENTS_PER_TURN = 64  # a flooding broker must not keep us from the ledger
+PACKET_SPARE_BYTES = 1_024  # topic and properties beside the payload
+UNANSWERED = "unanswered"
+PARDON_S = 3_600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What one turn did and where things stand after it."""
+
+    sent: int  # entries handed to the broker for the first time
+    resent: int
+    receipted: int
+    in_flight: int
+    alarms: int  # since the start
+
+
+@dataclass(slots=True, kw_only=True)
+class _Flight:
+    """A batch between its sending and its receipt."""
+
+    id: str
+    keys: list[Key]
+    events: list[bytes]
+    passed_over: int = 0  # sendings that got no answer while others did
+    receipts_before: int = 0  # receipts seen until the last sending
+    tries: int = 0
+    mid: int | None = None  # None once the broker has answered
+    sent_at: float = 0.0
+    due_at: float = float("inf")
+    unheard: bool = False  # the broker said that nobody listens
+
+
+class Forwarder:
+    """Drain one ledger to one street."""
+
+    def __init__(
+        self,
+        reader: EntrySource,
+        cursor: Cursor,
+        broker: Broker,
+        topics: Topics,
+        *,
+        clock: Callable[[], float],
+        wall_ns: Callable[[], int],
+        chance: Callable[[], float],
+        batch_entries: int = 200,
+        batch_bytes: int = 64_000,
+        window_batches: int = WINDOW_BATCHES,
+        resend_s: float = 10.0,
+    ) -> None:
+        self._outbox = Outbox(reader, cursor, topics.gate.source)
+        self._cursor, self._broker, self._topics = cursor, broker, topics
+        self._clock, self._wall_ns, self._chance = clock, wall_ns, chance
+        self._batch_entries, self._batch_bytes = batch_entries, batch_bytes
+        self._window_batches, self._resend_s = window_batches, resend_s
+        self._session = f"{int(chance() * 2**32):08x}"
+        self._flights: dict[str, _Flight] = {}
+        self._halves: deque[_Flight] = deque()
+        self._window, self._packet_bytes = window_batches, batch_bytes
+        self._batches = self._receipts = self._receipts_at_connect = self._alarms = self._shrink = 0
+        self._sent = self._resent = self._receipted = 0
+        self._nobody_listens = False
+        self._heard_at = self._health_due = self._pardon_due = 0.0
+        self._said: set[str] = set()
+        self.last_alarm = ""
+
+    def connect(self, timeout_s: float) -> None:
+        """Connect, subscribe to receipts, announce ourselves, and split the ledger into backlog and live.
+
+        Raises: BrokerLost.
+        """
+        if self._flights and self._receipts == self._receipts_at_connect:  # perhaps the line cannot carry so much
+            self._shrink = min(self._shrink + 1, self._batch_entries.bit_length())
+        self._flights.clear()
+        self._halves.clear()
+        allowed = self._broker.connect(timeout_s)
+        self._window = max(1, min(self._window_batches, allowed.receive_maximum))
+        self._packet_bytes = (allowed.max_packet_bytes or 1 << 28) - PACKET_SPARE_BYTES
+        self._nobody_listens = False
+        self._said.clear()
+        self._receipts_at_connect = self._receipts
+        self._heard_at = self._health_due = self._pardon_due = self._clock()
+        self._broker.subscribe(self._topics.receipt)
+        self._pardon(self._clock())
+        self._outbox.begin()
+        self._announce(online=True)
+
+    def turn(self, timeout_s: float) -> Progress:
+        """Wait up to `timeout_s` for the broker, then send what is new, due or left over.
+
+        Raises: BrokerLost when the connection ended; LedgerUnavailable when the ledger or the cursor fails.
+        """
+        self._sent = self._resent = self._receipted = 0
+        event = self._broker.poll(timeout_s)
+        for _ in range(EVENTS_PER_TURN):
+            if event is None:
+                break
+            self._on_event(event)
+            event = self._broker.poll(0.0)
+        if event is not None:
+            self._on_event(event)
+        now = self._clock()
+        self._look()
+        self._check_stuck(now)
+        self._pardon(now)
+        self._resend(now)
+        self._fill(now)
+        self._report_health(now)
+        return Progress(
+            sent=self._sent,
+            resent=self._resent,
+            receipted=self._receipted,
+            in_flight=sum(len(flight.keys) for flight in self._flights.values()),
+            alarms=self._alarms,
+        )
+
+    def balance(self) -> Balance:
+        """Return where every entry stands, without reading the whole ledger."""
+        return self._outbox.balance()
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Say good-bye: publish that we are offline, give it a moment to go out, disconnect."""
+        try:
+            mid = self._announce(online=False)
+            for _ in range(EVENTS_PER_TURN):
+                event = self._broker.poll(timeout_s / 4)
+                if event is None or (isinstance(event, Acknowledged) and event.mid == mid):
+                    break
+        except BrokerLost as error:
+            log.debug("no good-bye: %s", error)  # the broker's will says it for us
+        self._broker.close()
+
+    def _look(self) -> None:
+        if self._outbox.look():
+            self._announce(online=True)
+
+    def _pardon(self, now: float) -> None:
+        """Try again what was set aside for silence, for silence is no verdict: at each connection and each hour."""
+        if now >= self._pardon_due:
+            self._pardon_due = now + PARDON_S
+            if self._cursor.pardon(UNANSWERED):
+                self._outbox.begin()
+
+    # --- sending ---------------------------------------------------------------------------------------------------
+
+    def _fill(self, now: float) -> None:
+        window = 1 if self._nobody_listens else self._window
+        reserve = 1 if window > 1 else 0  # a place that backlog may not take, so that the present never waits for it
+        while (room := window - len(self._flights)) > 0:
+            flight = self._halves.popleft() if self._halves else self._next_flight(backlog=room > reserve)
+            if flight is None:
+                return
+            self._send(flight, now)
+
+    def _next_flight(self, *, backlog: bool) -> _Flight | None:
+        limits = Limits(
+            entries=max(1, self._batch_entries >> self._shrink),
+            batch_bytes=min(max(2_000, self._batch_bytes >> self._shrink), self._packet_bytes),
+            packet_bytes=self._packet_bytes,
+        )
+        parcel = self._outbox.live(limits)
+        if backlog and not parcel.keys:
+            self._bury(parcel.unsendable)
+            parcel = self._outbox.backlog(limits)
+        self._bury(parcel.unsendable)
+        return self._flight(parcel) if parcel.keys else None
+
+    def _flight(self, parcel: Parcel, passed_over: int = 0) -> _Flight:
+        self._batches += 1
+        name = f"{self._session}-{self._batches}"
+        return _Flight(id=name, keys=parcel.keys, events=parcel.events, passed_over=passed_over)
+
+    def _send(self, flight: _Flight, now: float) -> None:
+        flight.mid = self._broker.publish(
+            self._topics.entries,
+            encode_batch(flight.events),
+            content_type=ENTRIES_TYPE,
+            properties=(("schema", SCHEMA), ("batch", flight.id)),
+        )
+        if flight.id in self._flights:
+            self._resent += len(flight.keys)
+        else:
+            self._sent += len(flight.keys)
+            self._flights[flight.id] = flight
+        flight.tries += 1
+        flight.sent_at, flight.receipts_before = now, self._receipts
+        flight.due_at = float("inf")  # until the PUBACK: what still lies in the socket must not be sent twice
+
+    def _resend(self, now: float) -> None:
+        for flight in [flight for flight in self._flights.values() if flight.due_at <= now]:
+            flight.passed_over += self._receipts > flight.receipts_before
+            if flight.passed_over >= SPLIT_AFTER:
+                self._isolate(flight, UNANSWERED)
+            else:
+                self._send(flight, now)
+
+    def _isolate(self, flight: _Flight, reason: str) -> None:
+        """Halve a batch that something is wrong with; what stands alone is set aside."""
+        del self._flights[flight.id]
+        if len(flight.keys) == 1:
+            self._bury([(flight.keys[0], reason)])
+            return
+        middle = len(flight.keys) // 2
+        log.warning("batch %s of %d entries is halved: %s", flight.id, len(flight.keys), reason)
+        for part in (slice(None, middle), slice(middle, None)):
+            # One more chance for each half, not four: a single bad entry is then found within eight resends.
+            half = Parcel(keys=flight.keys[part], events=flight.events[part])
+            self._halves.append(self._flight(half, passed_over=SPLIT_AFTER - 1))
+
+    def _bury(self, dead: Sequence[tuple[Key, str]]) -> None:
+        if not dead:
+            return
+        at = self._wall_ns()
+        self._cursor.settle({}, [DeadLetter(key=key, reason=reason, wall_ns=at) for key, reason in dead])
+        for key, reason in dead:
+            self._alarm(f"refused {key}", f"entry {key} is set aside: {reason}")
+
+    # --- hearing ---------------------------------------------------------------------------------------------------
+
+    def _on_event(self, event: Event) -> None:
+        self._heard_at = self._clock()
+        if isinstance(event, Message):
+            self._on_message(event)
+        elif isinstance(event, Acknowledged):
+            self._on_acknowledged(event)
+        elif isinstance(event, SubscriptionRefused):
+            self._alarm("subscription", f"the broker refuses {event.topic} (0x{event.reason_code:02x}): no receipts")
+        elif isinstance(event, Disconnected):
+            raise BrokerLost(f"connection lost: {event.reason}", layer=event.layer)
+
+    def _on_acknowledged(self, event: Acknowledged) -> None:
+        flight = next((flight for flight in self._flights.values() if flight.mid == event.mid), None)
+        if flight is None:
+            return
+        flight.mid = None
+        flight.unheard = event.reason_code == NO_SUBSCRIBER
+        wait_s = min(LONGEST_WAIT_S, self._resend_s * 2 ** (min(flight.tries, 16) - 1))
+        if event.reason_code == NO_SUBSCRIBER:
+            self._nobody_listens = True  # one batch keeps knocking, the rest waits
+            wait_s = LONGEST_WAIT_S
+        elif event.reason_code >= 0x80:
+            self._alarm(f"puback {event.reason_code}", f"the broker refuses entries (0x{event.reason_code:02x})")
+            wait_s = LONGEST_WAIT_S
+        flight.due_at = self._clock() + wait_s * (0.5 + 0.5 * self._chance())
+
+    def _on_message(self, message: Message) -> None:
+        if message.topic != self._topics.receipt:
+            self._alarm("topic", f"a message on {message.topic!r}, which we did not ask for")
+            return
+        try:
+            receipt = decode_receipt(message.payload)
+        except WireError as error:
+            self._alarm("receipt", f"a receipt is no receipt: {error}")
+            return
+        if receipt.gate != str(self._topics.gate):
+            self._alarm("receipt gate", "a receipt names another gate")
+            return
+        self._on_receipt(receipt)
+
+    def _on_receipt(self, receipt: Receipt) -> None:
+        flight = self._flights.get(receipt.batch or "")
+        in_flight = {key for one in self._flights.values() for key in one.keys} if receipt.refused else set()
+        named = [one for one in receipt.refused if one.key is not None]
+        if any(one.key not in in_flight for one in named):
+            self._alarm("refused unsent", "a receipt refuses entries that are not under way")
+        at = self._wall_ns()
+        dead = [DeadLetter(key=r.key, reason=r.reason, wall_ns=at) for r in named if r.key and r.key in in_flight]
+        for letter in dead:
+            self._alarm(f"refused {letter.key}", f"the street refuses entry {letter.key}: {letter.reason}")
+        closed = {one.epoch: runs for one in receipt.epochs if (runs := self._believable(one))}
+        new = self._cursor.settle(closed, dead)
+        self._receipted += new
+        if new:
+            self._receipts += 1
+            self._shrink = max(0, self._shrink - 1)
+        self._street_is_there()
+        self._land(receipt.batch)
+        if flight is not None and flight.id in self._flights and any(one.key is None for one in receipt.refused):
+            self._isolate(flight, next(one.reason for one in receipt.refused if one.key is None))
+
+    def _believable(self, said: EpochReceipt) -> list[Run]:
+        """Return the runs of entries that exist; a receipt for others is an alarm and closes nothing of its epoch."""
+        runs = ([Run(1, said.upto)] if said.upto else []) + list(said.also)
+        top = max((run.last for run in runs), default=0)
+        if top == 0:
+            return []
+        self._look()
+        span = self._outbox.span(said.epoch)
+        if span is None or top > span.last_seq:
+            self._alarm("unknown", f"a receipt for {epoch_text(said.epoch)}-{top}, which the ledger does not hold")
+            return []
+        cut = (Run(max(run.first, span.first_seq), run.last) for run in runs)
+        return [run for run in cut if run.count > 0]
+
+    def _street_is_there(self) -> None:
+        self._nobody_listens = False
+        for flight in self._flights.values():
+            if flight.unheard:
+                flight.unheard, flight.due_at = False, self._clock()
+
+    def _land(self, batch: str | None) -> None:
+        """Forget what is closed: of the batch named exactly, of others when both ends are closed (a cheap sign)."""
+        for flight in list(self._flights.values()):
+            ends_closed = self._cursor.is_closed(flight.keys[0]) and self._cursor.is_closed(flight.keys[-1])
+            if flight.id != batch and not ends_closed:
+                continue
+            rest = [at for at, key in enumerate(flight.keys) if not self._cursor.is_closed(key)]
+            flight.keys, flight.events = [flight.keys[at] for at in rest], [flight.events[at] for at in rest]
+            if not rest:
+                del self._flights[flight.id]
+
+    # --- telling ---------------------------------------------------------------------------------------------------
+
+    def _announce(self, *, online: bool) -> int:
+        known = tuple(
+            KnownEpoch(epoch=span.epoch, first=span.first_seq, last=span.last_seq)
+            for span in self._outbox.spans[-ANNOUNCED_EPOCHS:]
+        )
+        state = State(online=online, since=utc_text(self._wall_ns()), epochs=known)
+        return self._broker.publish(self._topics.state, encode_state(state), retain=True, content_type=JSON_TYPE)
+
+    def _report_health(self, now: float) -> None:
+        if now < self._health_due:
+            return
+        self._health_due = now + HEALTH_S
+        sums = self.balance()
+        said = {
+            "v": 1,
+            "at": utc_text(self._wall_ns()),
+            "appended": sums.appended,
+            "receipted": sums.receipted,
+            "refused": sums.refused,
+            "pending": sums.pending,
+            "alarms": self._alarms,
+        }
+        self._broker.publish(self._topics.health, canonical(said), retain=True, content_type=JSON_TYPE)
+
+    def _check_stuck(self, now: float) -> None:
+        waiting = [flight.sent_at for flight in self._flights.values() if flight.mid is not None]
+        if waiting and now - max(self._heard_at, min(waiting)) > STUCK_S:
+            raise BrokerLost(f"the broker has not answered for {STUCK_S:.0f} s; is it frozen?", layer="mqtt")
+
+    def _alarm(self, about: str, text: str) -> None:
+        """Count what a person should look into; say each kind once per connection, for a hostile peer can repeat it."""
+        self._alarms += 1
+        self.last_alarm = text
+        log.log(logging.DEBUG if about in self._said else logging.ERROR, "%s", text)
+        self._said.add(about)

@@ -1,0 +1,305 @@
+"""Keep the entries of many gates, each once, and answer with a receipt after the commit.
+
+The key is (device, epoch, seq): a duplicate changes nothing and is receipted again; a different entry under a used key
+is a fork, which is kept aside and never receipted. What is missing is named by its numbers.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from sync.broker import Broker, BrokerLost, Disconnected, Message, SubscriptionRefused
+from sync.entry import Entry, Key
+from sync.errors import LedgerFromTheFuture, LedgerUnavailable, WireError
+from sync.gaps import GateReport, report
+from sync.runs import Run, Runs
+from sync.wire import (
+    JSON_TYPE,
+    MAX_RUNS,
+    Arrival,
+    Batch,
+    EpochReceipt,
+    Gate,
+    Receipt,
+    Refused,
+    State,
+    decode_batch,
+    decode_state,
+    encode_receipt,
+    every_gate,
+    parse_topic,
+)
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+MAX_BREAKS = 1_000  # per gate; a gate that breaks its chain more often has said enough
+
+_SCHEMA = """
+CREATE TABLE entries(
+    device TEXT, epoch INTEGER, seq INTEGER, kind TEXT NOT NULL, version INTEGER NOT NULL,
+    wall_ns INTEGER NOT NULL, boot_ns INTEGER NOT NULL, boot_id TEXT NOT NULL, trusted INTEGER NOT NULL,
+    body BLOB NOT NULL, personal_sha256 BLOB, prev BLOB NOT NULL, hash BLOB NOT NULL,
+    historical INTEGER NOT NULL, received_ns INTEGER NOT NULL,
+    PRIMARY KEY(device, epoch, seq)) WITHOUT ROWID;
+CREATE TABLE runs(device TEXT, epoch INTEGER, first INTEGER, last INTEGER,
+    PRIMARY KEY(device, epoch, first)) WITHOUT ROWID;
+CREATE TABLE forks(device TEXT, epoch INTEGER, seq INTEGER, hash BLOB, prev BLOB, kind TEXT, body BLOB,
+    received_ns INTEGER, PRIMARY KEY(device, epoch, seq, hash)) WITHOUT ROWID;
+CREATE TABLE breaks(device TEXT, epoch INTEGER, seq INTEGER, received_ns INTEGER,
+    PRIMARY KEY(device, epoch, seq)) WITHOUT ROWID;
+CREATE TABLE announced(device TEXT, epoch INTEGER, last INTEGER, PRIMARY KEY(device, epoch)) WITHOUT ROWID;
+CREATE TABLE gates(device TEXT PRIMARY KEY, seen_ns INTEGER NOT NULL, online INTEGER, refused INTEGER NOT NULL)
+    WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+_INSERT = "INSERT INTO entries VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class Store:
+    """The street's database. One process writes it; `sync.gaps.read_report` reads it beside."""
+
+    def __init__(self, path: Path | str) -> None:
+        try:
+            self._connection = _open(Path(path))
+        except sqlite3.Error as error:
+            raise LedgerUnavailable(f"{path}: {error}; check the directory, its owner and the free space") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def accept(self, gate: Gate, batch: Batch, *, now_ns: int) -> Receipt:
+        """Store what is new and return the receipt, which is true from this moment on.
+
+        Raises: LedgerUnavailable when nothing could be stored; then there is no receipt and the gate sends again.
+        """
+        device = str(gate)
+        by_epoch: dict[int, list[Arrival]] = {}
+        for arrival in batch.arrivals:
+            by_epoch.setdefault(arrival.entry.key.epoch, []).append(arrival)
+        refused = list(batch.refused)
+        held: dict[int, Runs] = {}
+        with closing(self._connection.cursor()) as cursor:
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+                for epoch, arrivals in by_epoch.items():
+                    held[epoch], forks = _keep(cursor, device, epoch, arrivals, now_ns)
+                    refused += [Refused(key=key, reason="fork") for key in forks]
+                cursor.execute(
+                    "INSERT INTO gates VALUES(?1, ?2, NULL, ?3) ON CONFLICT(device)"
+                    " DO UPDATE SET seen_ns = ?2, refused = refused + ?3",
+                    (device, now_ns, len(refused)),
+                )
+                cursor.execute("COMMIT")
+            except sqlite3.Error as error:
+                _roll_back(cursor)
+                raise LedgerUnavailable(f"the street's store cannot be written: {error}; check the disk") from error
+        near = {epoch: [arrival.entry.key.seq for arrival in arrivals] for epoch, arrivals in by_epoch.items()}
+        epochs = tuple(self._receipt_of(device, epoch, runs, near[epoch]) for epoch, runs in held.items())
+        return Receipt(gate=device, epochs=epochs, refused=tuple(refused), batch=batch.id)
+
+    def note_state(self, gate: Gate, state: State, *, now_ns: int) -> Receipt:
+        """Remember which entries the gate says exist, and return what we hold of them."""
+        device = str(gate)
+        with closing(self._connection.cursor()) as cursor:
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+                cursor.execute(
+                    "INSERT INTO gates VALUES(?1, ?2, ?3, 0) ON CONFLICT(device)"
+                    " DO UPDATE SET seen_ns = max(seen_ns, ?2), online = ?3",
+                    (device, now_ns, state.online),
+                )
+                cursor.executemany(
+                    "INSERT INTO announced VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)",
+                    ((device, known.epoch, known.last) for known in state.epochs),
+                )
+                cursor.execute("COMMIT")
+            except sqlite3.Error as error:
+                _roll_back(cursor)
+                raise LedgerUnavailable(f"the street's store cannot be written: {error}; check the disk") from error
+            held = {known.epoch: _runs(cursor, device, known.epoch) for known in state.epochs}
+        epochs = tuple(self._receipt_of(device, epoch, runs, []) for epoch, runs in held.items() if len(runs))
+        return Receipt(gate=device, epochs=epochs)
+
+    def report(self) -> tuple[GateReport, ...]:
+        """Return what is held and missing, one part per gate."""
+        return report(self._connection)
+
+    def _receipt_of(self, device: str, epoch: int, held: Runs, near: Sequence[int]) -> EpochReceipt:
+        forked = self._connection.execute(
+            "SELECT DISTINCT seq FROM forks WHERE device = ? AND epoch = ?", (device, epoch)
+        )
+        for (seq,) in forked:  # we hold another entry under this key, so ours is no receipt for theirs
+            held.discard(seq)
+        runs = list(held)
+        upto = runs.pop(0).last if runs and runs[0].first == 1 else 0
+        if len(runs) > MAX_RUNS:  # a sieve of an epoch: then the receipt speaks of this batch only
+            runs = list(Runs(Run(seq, seq) for seq in near if seq > upto and seq in held))[:MAX_RUNS]
+        return EpochReceipt(epoch=epoch, upto=upto, also=tuple(runs))
+
+
+def _keep(
+    cursor: sqlite3.Cursor, device: str, epoch: int, arrivals: Iterable[Arrival], now_ns: int
+) -> tuple[Runs, list[Key]]:
+    """Insert the new entries of one epoch; return all numbers held of it, and the keys that are forks."""
+    held = _runs(cursor, device, epoch)
+    fresh: dict[int, Arrival] = {}
+    forks = []
+    for arrival in arrivals:
+        entry = arrival.entry
+        seq = entry.key.seq
+        if seq in held:
+            known = _hash_at(cursor, device, entry.key)
+        elif seq in fresh:
+            known = fresh[seq].entry.hash
+        else:
+            fresh[seq] = arrival
+            continue
+        if known != entry.hash:
+            forks.append(entry.key)
+            row = (device, epoch, seq, entry.hash, entry.prev, entry.kind, entry.body, now_ns)
+            cursor.execute("INSERT OR IGNORE INTO forks VALUES(?, ?, ?, ?, ?, ?, ?, ?)", row)
+    if fresh:
+        cursor.executemany(_INSERT, (_row(device, arrival, now_ns) for arrival in fresh.values()))
+        _check_links(cursor, device, epoch, {seq: arrival.entry for seq, arrival in fresh.items()}, now_ns)
+        for run in Runs(Run(seq, seq) for seq in sorted(fresh)):
+            held.add(run.first, run.last)
+        cursor.execute("DELETE FROM runs WHERE device = ? AND epoch = ?", (device, epoch))
+        rows = ((device, epoch, run.first, run.last) for run in held)
+        cursor.executemany("INSERT INTO runs VALUES(?, ?, ?, ?)", rows)
+    return held, forks
+
+
+def _check_links(cursor: sqlite3.Cursor, device: str, epoch: int, fresh: dict[int, Entry], now_ns: int) -> None:
+    """Note where an entry does not follow the one before it. Starts of epochs are compared in the report."""
+    broken = []
+    for seq, entry in fresh.items():
+        before = fresh[seq - 1].hash if seq - 1 in fresh else _hash_at(cursor, device, Key(epoch, seq - 1))
+        if before is not None and entry.prev != before:
+            broken.append(seq)
+        if seq + 1 not in fresh:
+            after = cursor.execute(
+                "SELECT prev FROM entries WHERE device = ? AND epoch = ? AND seq = ?", (device, epoch, seq + 1)
+            ).fetchone()
+            if after is not None and after[0] != entry.hash:
+                broken.append(seq + 1)
+    if broken:
+        (count,) = cursor.execute("SELECT count(*) FROM breaks WHERE device = ?", (device,)).fetchone()
+        rows = ((device, epoch, seq, now_ns) for seq in broken[: max(0, MAX_BREAKS - count)])
+        cursor.executemany("INSERT OR IGNORE INTO breaks VALUES(?, ?, ?, ?)", rows)
+        log.error("%s: the chain of epoch %016x breaks at %s", device, epoch, broken[:5])
+
+
+def _row(device: str, arrival: Arrival, now_ns: int) -> tuple[object, ...]:
+    entry, stamp = arrival.entry, arrival.entry.stamp
+    return (
+        device, entry.key.epoch, entry.key.seq, entry.kind, entry.version, stamp.wall_ns, stamp.boot_ns, stamp.boot_id,
+        stamp.clock_trusted, entry.body, entry.personal_sha256, entry.prev, entry.hash, arrival.historical, now_ns,
+    )  # fmt: skip
+
+
+def _runs(cursor: sqlite3.Cursor, device: str, epoch: int) -> Runs:
+    rows = cursor.execute("SELECT first, last FROM runs WHERE device = ? AND epoch = ? ORDER BY first", (device, epoch))
+    return Runs(Run(first, last) for first, last in rows)
+
+
+def _hash_at(cursor: sqlite3.Cursor, device: str, key: Key) -> bytes | None:
+    row = cursor.execute(
+        "SELECT hash FROM entries WHERE device = ? AND epoch = ? AND seq = ?", (device, key.epoch, key.seq)
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise LedgerFromTheFuture(f"{path}: version {version}, this program knows {VERSION}; update it")
+        if version == 0:
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    except (sqlite3.Error, LedgerFromTheFuture):
+        connection.close()
+        raise
+    return connection
+
+
+def _roll_back(cursor: sqlite3.Cursor) -> None:
+    if cursor.connection.in_transaction:
+        cursor.execute("ROLLBACK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What one turn of the receiver did."""
+
+    entries: int = 0
+    refused: int = 0
+    strange: int = 0  # messages that were none of ours
+
+
+class Receiver:
+    """The street's end of the line: hear entries and states, store, answer."""
+
+    def __init__(self, store: Store, broker: Broker, *, wall_ns: Callable[[], int]) -> None:
+        self._store, self._broker, self._wall_ns = store, broker, wall_ns
+
+    def connect(self, timeout_s: float) -> None:
+        """Connect and subscribe. The retained states arrive first, so each gate hears at once what we hold.
+
+        Raises: BrokerLost.
+        """
+        self._broker.connect(timeout_s)
+        self._broker.subscribe(every_gate("entries"))
+        self._broker.subscribe(every_gate("state"))
+
+    def turn(self, timeout_s: float) -> Heard:
+        """Wait up to `timeout_s` for one message and deal with it.
+
+        Raises: BrokerLost when the connection ended; LedgerUnavailable when the store cannot be written.
+        """
+        event = self._broker.poll(timeout_s)
+        if isinstance(event, Disconnected):
+            raise BrokerLost(f"connection lost: {event.reason}", layer=event.layer)
+        if isinstance(event, SubscriptionRefused):
+            raise BrokerLost(f"may not hear {event.topic}; check the broker's access list", layer="credentials")
+        return self._on_message(event) if isinstance(event, Message) else Heard()
+
+    def _on_message(self, message: Message) -> Heard:
+        try:
+            gate, leaf = parse_topic(message.topic)
+            heard, receipt = self._on_entries(gate, message) if leaf == "entries" else self._on_state(gate, message)
+        except WireError as error:
+            log.warning("a strange message: %s", error)
+            self._broker.ack(message)
+            return Heard(strange=1)
+        if receipt is not None:
+            topic = message.topic.rsplit("/", 1)[0] + "/receipt"
+            self._broker.publish(topic, encode_receipt(receipt), content_type=JSON_TYPE)
+        self._broker.ack(message)  # after commit and receipt: until then the broker keeps it for us
+        return heard
+
+    def _on_entries(self, gate: Gate, message: Message) -> tuple[Heard, Receipt | None]:
+        batch = decode_batch(message.payload, gate, dict(message.properties).get("batch"))
+        receipt = self._store.accept(gate, batch, now_ns=self._wall_ns())
+        for one in receipt.refused:
+            log.error("%s: refused %s: %s", gate, one.key or "an entry without a key", one.reason)
+        return Heard(entries=len(batch.arrivals), refused=len(receipt.refused)), receipt
+
+    def _on_state(self, gate: Gate, message: Message) -> tuple[Heard, Receipt | None]:
+        state = decode_state(message.payload)
+        receipt = self._store.note_state(gate, state, now_ns=self._wall_ns())
+        return Heard(), receipt if state.online else None

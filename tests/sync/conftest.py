@@ -1,0 +1,69 @@
+"""A real MQTT 5 broker on a free loopback port."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+
+
+class Mosquitto:
+    """One broker that a test may kill and start again on the same port."""
+
+    def __init__(self, directory: Path, settings: str = "") -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self._config = directory / f"mosquitto-{self.port}.conf"
+        self._config.write_text(settings or f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, settings: str) -> None:
+        self._config.write_text(settings)
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [MOSQUITTO, "-c", str(self._config), "-v"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            if b" running" in line:
+                break
+        else:
+            pytest.fail(f"mosquitto ended with {self._process.wait()} before it was running")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stderr is not None
+            self._process.stderr.close()
+            self._process = None
+
+
+@pytest.fixture
+def new_mosquitto(tmp_path: Path) -> Iterator[Callable[[], Mosquitto]]:
+    """Make brokers, not yet started, that end with the test."""
+    made: list[Mosquitto] = []
+
+    def make() -> Mosquitto:
+        made.append(Mosquitto(tmp_path))
+        return made[-1]
+
+    yield make
+    for broker in made:
+        with suppress(ProcessLookupError):
+            broker.kill()
+
+
+@pytest.fixture
+def mosquitto(new_mosquitto: Callable[[], Mosquitto]) -> Mosquitto:
+    """A running broker."""
+    broker = new_mosquitto()
+    broker.start()
+    return broker
