@@ -1,0 +1,315 @@
+"""Join card, face and temperature readings of ONE person into an attempt.
+
+The rule, in the order in which it is applied:
+
+1. *Somebody stands here* as long as vision sees one face: the same track, and never two known people on it. Nobody in
+   view, another track, or another known person on the track is a **change of person**; so is a card other than the
+   one already shown. What was read on one side of a change is never joined with what was read on the other.
+2. A card opens an attempt in every profile; a usable face opens one where faces count. Faces and temperatures of the
+   person who stands here, not older than the window, belong to the attempt even when they came before the card. With no
+   face in view nothing proves who stood here, so only temperatures taken after the card count.
+3. A card waits for its holder. When the person changes while a card's attempt is open, the card stays with the
+   readings of its own side, and the newcomer's are left alone, with two exceptions in which the person is proven not to
+   have changed: a frame that *is* the card holder's face takes the card over to its side, and a track that returns
+   within BLINK_S keeps it. Temperatures are never taken over. (A card shown to an empty camera waits for the first
+   face.)
+4. An attempt without a card ends without a trace when its face leaves: somebody walked by.
+5. Another card closes the open attempt as it is and begins the next.
+6. Who was decided on is not decided on again while still in view, nor within `repeat_s`, unless a card is shown.
+
+What it cannot see: two people who change places between two frames of the camera, or with no camera at all.
+Vision that died must be told as `see_nobody`, since its track numbers begin again.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from drivers.readings import CardKind, CardReading
+from recognition.readings import FaceReading
+from sentinel.core.model import Attempt, Person, Profile, SkinTemperature
+from sentinel.core.policy import is_face_of
+from sentinel.core.thermometry import STALE
+
+BLINK_S = 0.5  # detectors lose a turning head for a few of their ten frames a second; nobody swaps places so fast
+_LOOKS_KEPT = 256  # eight seconds of a 30 Hz camera, twice the window; the oldest is dropped
+_TEMPERATURES_KEPT = 64  # eight seconds of an 8 Hz module; the oldest is dropped
+_CLOSED_KEPT = 8  # `due` is asked after every reading, so one waits; the oldest is dropped, and nobody passes by it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    face: FaceReading
+    person: Person | None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Presence:
+    """One side of a change of person: who stands here, from `since_mono` on and before `until_mono`."""
+
+    since_mono: float
+    until_mono: float = math.inf
+    track: int | None = None
+    known_as: str | None = None  # the token of the person identified here
+    card: tuple[CardKind, str] | None = None
+    decided: bool = False
+    looks: deque[_Look] = field(default_factory=lambda: deque(maxlen=_LOOKS_KEPT))
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Open:
+    """The attempt that is being gathered."""
+
+    started_mono: float
+    asked_mono: float  # the window runs from here: the card's time, or the first face's
+    presence: _Presence
+    card: CardReading | None = None
+    holder: Person | None = None
+    trouble: bool = False
+
+    @property
+    def shown_something(self) -> bool:
+        return self.card is not None or self.trouble
+
+
+class Fuser:
+    """Gather readings and give attempts. Not thread-safe: one thread decides. See the module for the rule."""
+
+    def __init__(self, profile: Profile, temperature: bool, window_s: float = 4.0, repeat_s: float = 5.0) -> None:
+        self._profile = profile
+        self._temperature = temperature
+        self._window_s = window_s
+        self._repeat_s = repeat_s
+        self._here = _Presence(since_mono=-math.inf)
+        self._gone: _Presence | None = None  # the face that was here last, while nobody is in view
+        self._open: _Open | None = None
+        self._closed: deque[Attempt] = deque(maxlen=_CLOSED_KEPT)
+        self._temperatures: deque[SkinTemperature] = deque(maxlen=_TEMPERATURES_KEPT)
+        self._decided_at: dict[int | str, float] = {}  # by track and by person
+
+    def see_card(self, card: CardReading, holder: Person | None, now: float) -> None:
+        """Take a card that was read, with the roster's person for its number."""
+        shown = (card.kind, card.number)
+        before, self._open = self._open, None
+        if before is not None and before.card is not None:
+            if (before.card.kind, before.card.number) != shown:
+                self._close(before, now)
+            elif before.presence is self._here:
+                self._open = before  # the same card once more
+                return
+        if self._here.decided or self._here.card not in (None, shown):
+            here = self._here
+            here.until_mono = now
+            since = max(now, here.since_mono)  # what a decision used up stays used up
+            self._here = _Presence(since_mono=since, track=here.track, known_as=here.known_as)
+        self._here.card = shown
+        joins = before is not None and before.card is None and before.presence is self._here
+        started = before.started_mono if before is not None and joins else now
+        self._open = _Open(started_mono=started, asked_mono=now, presence=self._here, card=card, holder=holder)
+
+    def see_card_trouble(self, now: float) -> None:
+        """Take notice that a card lies on the reader and cannot be read."""
+        if self._open is not None and not self._has_left(self._open):
+            self._open.trouble = True
+        else:
+            # Who was decided on already is not let in once more by it: such an attempt has nobody's readings.
+            presence = _Presence(since_mono=now, until_mono=now) if self._here.decided else self._here
+            self._open = _Open(started_mono=now, asked_mono=now, presence=presence, trouble=True)
+
+    def see_face(self, face: FaceReading, person: Person | None, now: float) -> None:
+        """Take a face in view, with the roster's person when it was identified."""
+        if self._here.track is None:
+            self._appear(face)
+        elif _is_another(face, self._here):
+            self._change_to(face)
+        here = self._here
+        if face.identified is not None:
+            here.known_as = face.identified.person
+        here.looks.append(_Look(face=face, person=person))
+        opened = self._open
+        if opened is None:
+            if self._may_open(face, now):
+                self._open = _Open(started_mono=now, asked_mono=now, presence=here)
+        elif opened.presence is not here and self._proves_holder(opened, face):
+            opened.presence = here
+
+    def see_nobody(self, now: float) -> None:
+        """Take notice that no face is in view, or that vision has died."""
+        if self._here.track is None:
+            return
+        self._here.until_mono = now
+        self._gone = self._here
+        self._here = _Presence(since_mono=now)
+
+    def see_temperature(self, temperature: SkinTemperature, now: float) -> None:
+        """Take what the thermal module measured, or why it did not."""
+        self._temperatures.append(temperature)
+
+    def claim(self, now: float) -> str | None:
+        """Return the token of the person vision should look for: the card's holder while a face is awaited."""
+        return self._open.holder.token if self._open and self._open.holder and self._awaits_face(self._open) else None
+
+    def due(self, now: float) -> Attempt | None:
+        """Return one attempt that is complete or has waited long enough, and forget it."""
+        if not self._closed and self._open is not None:
+            opened = self._open
+            if self._has_left(opened):
+                if now - opened.presence.until_mono > BLINK_S:
+                    self._open = None
+            elif self._is_complete(opened, now) or now >= opened.asked_mono + self._window_s:
+                self._open = None
+                self._close(opened, now)
+        return self._closed.popleft() if self._closed else None
+
+    def deadline(self, now: float) -> float | None:
+        """Return when `due` should be asked again if nothing more is seen, or None when only a reading can help."""
+        if self._closed:
+            return now
+        opened = self._open
+        if opened is None or self._has_left(opened):
+            return None
+        return now if self._is_complete(opened, now) else opened.asked_mono + self._window_s
+
+    # Who stands here
+
+    def _appear(self, face: FaceReading) -> None:
+        """Let the first face stand where nobody was in view."""
+        gone, self._gone = self._gone, None
+        opened = self._open
+        here = self._here
+        if gone is not None and not _is_another(face, gone) and face.at_mono - gone.until_mono <= BLINK_S:
+            self._here = _Presence(
+                since_mono=face.at_mono,
+                track=face.track,
+                known_as=gone.known_as,
+                card=here.card or gone.card,
+                decided=here.decided or gone.decided,
+            )
+            if opened is not None and opened.presence in (gone, here):
+                opened.presence = self._here
+            return
+        if opened is not None and opened.presence is here:  # a card was shown to the empty camera
+            here.track, here.since_mono = face.track, face.at_mono
+            return
+        self._change_to(face)
+        self._here.card = here.card  # perhaps this person's, already decided on: another card is another person
+
+    def _change_to(self, face: FaceReading) -> None:
+        """Let another person stand here. An attempt without a card ends: its face has left."""
+        self._here.until_mono = min(self._here.until_mono, face.at_mono)
+        self._here = _Presence(since_mono=face.at_mono, track=face.track)
+        if self._open is not None and not self._open.shown_something:
+            self._open = None
+
+    def _has_left(self, opened: _Open) -> bool:
+        return not opened.shown_something and opened.presence is not self._here
+
+    # When to ask for a decision
+
+    def _may_open(self, face: FaceReading, now: float) -> bool:
+        if self._profile is Profile.CARD or face.problem is not None or self._here.decided:
+            return False
+        names = (face.track, None if face.identified is None else face.identified.person)
+        return not any(
+            name is not None and name in self._decided_at and now - self._decided_at[name] < self._repeat_s
+            for name in names
+        )
+
+    def _awaits_face(self, opened: _Open) -> bool:
+        # A holder without a template would wait for nothing.
+        return (
+            opened.card is not None
+            and opened.holder is not None
+            and opened.holder.has_face
+            and self._profile is not Profile.CARD
+        )
+
+    def _proves_holder(self, opened: _Open, face: FaceReading | None) -> bool:
+        return (
+            face is not None
+            and opened.holder is not None
+            and self._awaits_face(opened)
+            and is_face_of(face, opened.holder)
+        )
+
+    def _is_complete(self, opened: _Open, now: float) -> bool:
+        look = self._best_look(opened)
+        if opened.card is not None:
+            if opened.holder is None:
+                return True  # whatever else is seen, staff must look: no reason to keep the person waiting
+            if self._awaits_face(opened) and not self._proves_holder(opened, look.face if look else None):
+                return False
+        elif self._profile is not Profile.FACE or look is None or look.person is None or look.face.identified is None:
+            return False
+        measured = self._best_temperature(opened, now)
+        return not self._temperature or (measured is not None and measured.skin_celsius is not None)
+
+    # What belongs to the attempt
+
+    def _best_look(self, opened: _Open) -> _Look | None:
+        if self._profile is Profile.CARD:
+            return None
+        oldest = opened.asked_mono - self._window_s
+        fresh = [look for look in opened.presence.looks if look.face.at_mono >= oldest]
+        return max(fresh, key=lambda look: _worth(look, opened.holder), default=None)
+
+    def _best_temperature(self, opened: _Open, now: float) -> SkinTemperature | None:
+        """Return the latest measured temperature of this person, else the latest that says why it was not."""
+        if not self._temperature:
+            return None
+        side = opened.presence
+        oldest = opened.asked_mono - (self._window_s if side.track is not None else 0.0)
+        own = [t for t in self._temperatures if side.since_mono <= t.at_mono < side.until_mono and t.at_mono >= oldest]
+        measured = [t for t in own if t.skin_celsius is not None and t.at_mono >= now - self._window_s]
+        if measured:
+            return measured[-1]
+        if own and own[-1].skin_celsius is not None:
+            return replace(own[-1], skin_celsius=None, why_not=STALE)
+        return own[-1] if own else None
+
+    def _close(self, opened: _Open, now: float) -> None:
+        look = self._best_look(opened)
+        attempt = Attempt(
+            started_mono=opened.started_mono,
+            closed_mono=now,
+            card=opened.card,
+            card_trouble=opened.trouble and opened.card is None,
+            holder=opened.holder,
+            face=look.face if look else None,
+            face_person=look.person if look else None,
+            temperature=self._best_temperature(opened, now),
+        )
+        self._closed.append(attempt)
+        self._remember(attempt, opened.presence, now)
+
+    def _remember(self, attempt: Attempt, side: _Presence, now: float) -> None:
+        """Note who was decided on, and use nothing of theirs twice."""
+        side.decided = True
+        side.since_mono = math.nextafter(now, math.inf)
+        side.looks.clear()
+        self._decided_at = {name: at for name, at in self._decided_at.items() if now - at < self._repeat_s}
+        holder, face = attempt.holder, attempt.face
+        if side.track is not None:
+            self._decided_at[side.track] = now
+        if attempt.face_person is not None:
+            self._decided_at[attempt.face_person.token] = now
+        if holder is not None and (face is None or is_face_of(face, holder)):
+            self._decided_at[holder.token] = now
+
+
+def _is_another(face: FaceReading, stood_here: _Presence) -> bool:
+    if face.track != stood_here.track:
+        return True
+    found, known = face.identified, stood_here.known_as
+    return found is not None and known is not None and found.person != known
+
+
+def _worth(look: _Look, holder: Person | None) -> tuple[bool, bool, float, float]:
+    """Order the looks of one person: usable, then proven, then most similar, then newest."""
+    face = look.face
+    if holder is None:
+        found = face.identified
+        return face.problem is None, look.person is not None, found.similarity if found else -1.0, face.at_mono
+    claimed = face.claimed if face.claimed is not None and face.claimed.person == holder.token else None
+    similarity = claimed.similarity if claimed else -1.0
+    return face.problem is None, is_face_of(face, holder), similarity, face.at_mono

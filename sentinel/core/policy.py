@@ -1,0 +1,208 @@
+"""Decide about one attempt: open, refuse or hold for staff, always with reasons.
+
+Total and pure: every attempt gets a decision, the same one each time. Closed: the barrier opens only when one
+credential was accepted without an objection and the temperature, where the site asks for it, was measured below the
+limit. What cannot be judged is held for the guard. The one exception is a fire, which opens everything.
+
+Order of the reasons: what refuses, then a high temperature, then the rest as found; the first explains the outcome.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import date
+
+from drivers.readings import CardKind, CardReading
+from recognition.readings import FaceProblem, FaceReading
+from sentinel.core.model import (
+    Attempt,
+    Decision,
+    Method,
+    Outcome,
+    Person,
+    Policy,
+    Profile,
+    Reason,
+    TemperatureState,
+)
+
+_REFUSING = frozenset({Reason.CARD_EXPIRED, Reason.CARD_NOT_YET_VALID, Reason.PERSON_BLOCKED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Day:
+    """The day by which dates are judged, and whether it is believed."""
+
+    today: date
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdict:
+    """What was judged, and every objection to it. Without objections and with a method the credential is accepted."""
+
+    method: Method
+    person: Person | None = None
+    objections: tuple[Reason, ...] = ()
+
+
+def decide(attempt: Attempt, policy: Policy, *, today: date, clock_trusted: bool) -> Decision:
+    """Return what the gate does with this attempt, and every reason for it."""
+    temperature = temperature_state(attempt, policy)
+    verdict = _judge(attempt, policy.profile, _Day(today=today, trusted=clock_trusted))
+    if policy.fire_active:
+        return Decision(
+            outcome=Outcome.OPEN,
+            method=Method.FIRE,
+            reasons=(Reason.FIRE,),
+            person=verdict.person,
+            temperature_state=temperature,
+        )
+    reasons = _in_order((*verdict.objections, *_temperature_objections(temperature)))
+    if not reasons and verdict.method is not Method.NONE:
+        outcome, reasons = Outcome.OPEN, (Reason.ACCEPTED,)
+    else:
+        outcome = Outcome.REFUSE if _REFUSING & set(reasons) else Outcome.HOLD
+    return Decision(
+        outcome=outcome,
+        method=verdict.method,
+        reasons=reasons,
+        person=verdict.person,
+        temperature_state=temperature,
+    )
+
+
+def temperature_state(attempt: Attempt, policy: Policy) -> TemperatureState:
+    """Return what is known of the person's temperature; at the limit is high already."""
+    limit = policy.temperature_limit_celsius
+    if limit is None:
+        return TemperatureState.NOT_ASKED
+    skin = attempt.temperature.skin_celsius if attempt.temperature else None
+    if skin is None or not math.isfinite(skin):
+        return TemperatureState.NOT_MEASURED
+    return TemperatureState.HIGH if skin >= limit else TemperatureState.NORMAL
+
+
+def is_face_of(face: FaceReading, holder: Person) -> bool:
+    """Tell whether this one frame proves that the holder stands there.
+
+    A face that reaches the holder but is more like somebody else in the roster proves nothing: brothers exist.
+    """
+    if face.problem is not None:
+        return False
+    if face.identified is not None and face.identified.reached:
+        return face.identified.person == holder.token
+    return face.claimed is not None and face.claimed.reached and face.claimed.person == holder.token
+
+
+def _judge(attempt: Attempt, profile: Profile, day: _Day) -> _Verdict:
+    if attempt.card is None:
+        if profile is Profile.FACE:
+            return _judge_face_alone(attempt, day)
+        return _Verdict(method=Method.NONE, person=attempt.face_person, objections=(_no_card(attempt),))
+    objections = [*_card_objections(attempt.card, day), *_person_objections(attempt.holder, day)]
+    method = Method.CARD
+    if attempt.holder is not None and profile is not Profile.CARD:
+        face_objection = _face_beside_card(attempt.face, attempt.holder, required=profile is Profile.CARD_AND_FACE)
+        if face_objection is not None:
+            objections.append(face_objection)
+        elif attempt.face is not None and is_face_of(attempt.face, attempt.holder) and attempt.holder.has_face:
+            method = Method.CARD_AND_FACE
+    return _Verdict(method=method, person=attempt.holder, objections=tuple(objections))
+
+
+def _no_card(attempt: Attempt) -> Reason:
+    return Reason.CARD_UNREADABLE if attempt.card_trouble else Reason.CARD_MISSING
+
+
+def _card_objections(card: CardReading, day: _Day) -> list[Reason]:
+    objections = []
+    if card.kind is CardKind.UNKNOWN:
+        objections.append(Reason.CARD_KIND_UNKNOWN)
+    if not card.number_ok:
+        objections.append(Reason.CARD_NUMBER_INVALID)
+    if card.valid_from is None or (card.valid_until is None and not card.long_term):
+        objections.append(Reason.CARD_DATES_UNREADABLE)
+    if card.valid_until is not None and card.valid_until < day.today and not card.long_term:
+        objections.append(_dated(Reason.CARD_EXPIRED, day))
+    if card.valid_from is not None and card.valid_from > day.today:
+        objections.append(_dated(Reason.CARD_NOT_YET_VALID, day))
+    return objections
+
+
+def _person_objections(person: Person | None, day: _Day) -> list[Reason]:
+    if person is None:
+        return [Reason.CARD_UNKNOWN_HOLDER]
+    if not person.allowed:
+        return [Reason.PERSON_BLOCKED]
+    if person.valid_until is not None and person.valid_until < day.today:
+        # A right that ran out is a right withdrawn on a date known in advance: the same answer for the person.
+        return [_dated(Reason.PERSON_BLOCKED, day)]
+    return []
+
+
+def _dated(reason: Reason, day: _Day) -> Reason:
+    """Return the reason, unless it rests on a clock that is not believed: then staff look at the date."""
+    return reason if day.trusted else Reason.CLOCK_UNTRUSTED
+
+
+def _face_beside_card(face: FaceReading | None, holder: Person, *, required: bool) -> Reason | None:
+    """Return what the face says against the card's holder.
+
+    Where the face is not required (profile `face`) the card is a way in by itself, as the law wants: then nobody in
+    view or a face that cannot be compared is no objection, but a face that is somebody else's is, and so are several
+    people, because nobody can say whose card and whose temperature was read.
+    """
+    if face is not None and face.problem is FaceProblem.SEVERAL:
+        return Reason.FACE_SEVERAL
+    if not holder.has_face:
+        if required:
+            return Reason.FACE_NOT_ENROLLED
+        return Reason.FACE_MISMATCH if face is not None and _is_somebody_else(face, holder) else None
+    if face is None:
+        return Reason.FACE_MISSING if required else None
+    if face.problem is not None:
+        return Reason.FACE_UNUSABLE if required else None
+    if is_face_of(face, holder):
+        return None
+    compared = face.claimed is not None and face.claimed.person == holder.token
+    return Reason.FACE_MISMATCH if compared or _is_somebody_else(face, holder) else Reason.FACE_UNKNOWN
+
+
+def _is_somebody_else(face: FaceReading, holder: Person) -> bool:
+    found = face.identified
+    return face.problem is None and found is not None and found.reached and found.person != holder.token
+
+
+def _judge_face_alone(attempt: Attempt, day: _Day) -> _Verdict:
+    trouble = (Reason.CARD_UNREADABLE,) if attempt.card_trouble else ()
+    person = attempt.face_person
+    objection = _face_alone_objection(attempt.face, person)
+    if objection is not None:
+        # An unreadable card comes first: to place it again is what the person can do about it.
+        return _Verdict(method=Method.NONE, person=person, objections=(*trouble, objection))
+    return _Verdict(method=Method.FACE, person=person, objections=tuple(_person_objections(person, day)))
+
+
+def _face_alone_objection(face: FaceReading | None, person: Person | None) -> Reason | None:
+    if face is None:
+        return Reason.FACE_MISSING
+    if face.problem is not None:
+        return Reason.FACE_SEVERAL if face.problem is FaceProblem.SEVERAL else Reason.FACE_UNUSABLE
+    if person is None or not is_face_of(face, person) or face.identified is None:
+        return Reason.FACE_UNKNOWN
+    return None if person.has_face else Reason.FACE_NOT_ENROLLED  # a withdrawn consent: the face counts no more
+
+
+def _temperature_objections(state: TemperatureState) -> tuple[Reason, ...]:
+    if state is TemperatureState.HIGH:
+        return (Reason.TEMPERATURE_HIGH,)
+    if state is TemperatureState.NOT_MEASURED:
+        return (Reason.TEMPERATURE_NOT_MEASURED,)
+    return ()
+
+
+def _in_order(objections: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    def rank(reason: Reason) -> int:
+        return 0 if reason in _REFUSING else 1 if reason is Reason.TEMPERATURE_HIGH else 2
+
+    return tuple(sorted(dict.fromkeys(objections), key=rank))
