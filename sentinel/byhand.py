@@ -1,0 +1,137 @@
+"""Turn what staff ask by hand into the entry that records it: the same words for the gate and for the one-shot."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sentinel.core.citizen import tidy_number, valid_number
+from sentinel.core.errors import UsageError
+from sentinel.core.kinds import Consent, Opening, Registration
+
+VERBS = ("register", "open", "consent")
+REASONS = (
+    "forgot-card",
+    "card-unreadable",
+    "face-failed",
+    "temperature-checked",
+    "visitor",
+    "delivery",
+    "helped-person",  # children, old people, people who need a hand
+    "device-fault",
+    "held",
+    "other",
+)
+DOCUMENTS = ("id-card", "passport", "other", "none")
+_REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{8,64}")
+_LOWEST_CELSIUS, _HIGHEST_CELSIUS = 34.0, 43.0  # what a hand-held thermometer can say about a living person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandAct:
+    """One act of staff: what is recorded, and whether the barrier opens for it."""
+
+    entry: Registration | Opening | Consent
+    request: str
+    opens: bool
+    personal: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    def spooled(self) -> "HandAct":
+        """Return the same act marked as written to the spool, because the ledger could not take it."""
+        if isinstance(self.entry, Consent):
+            return self
+        return replace(self, entry=replace(self.entry, spooled=True))
+
+
+def hand_act(
+    request: Mapping[str, Any],
+    *,
+    operator: str,
+    written_by: str,
+    lane: str,
+    direction: str,
+    token_of: Callable[[str], str],
+) -> HandAct:
+    """Return the act that this request asks for.
+
+    Raises: UsageError naming the field that is missing or wrong.
+    """
+    request_id = str(request.get("request", ""))
+    if not _REQUEST_ID.fullmatch(request_id):
+        raise UsageError("a request by hand needs a request id of 8 to 64 letters, digits and dashes")
+    verb = request["verb"]
+    if verb == "consent":
+        return HandAct(entry=_consent(request, request_id, operator), request=request_id, opens=False)
+    reason = _one_of(request, "reason", REASONS)
+    if verb == "open":
+        opening = Opening(request=request_id, operator=operator, reason=reason, lane=lane, written_by=written_by)
+        return HandAct(entry=opening, request=request_id, opens=True, personal=_note(request))
+    personal = _personal(request)
+    number, celsius = personal["number"], _celsius(request.get("skin_celsius"))
+    registration = Registration(
+        request=request_id,
+        operator=operator,
+        reason=reason,
+        opened=bool(request.get("open", True)),
+        lane=lane,
+        direction=direction,
+        written_by=written_by,
+        person=token_of(number) if number else None,
+        temperature="not-measured" if celsius is None else "by-hand",
+        skin_celsius=celsius,
+        after=request.get("after"),
+    )
+    return HandAct(entry=registration, request=request_id, opens=registration.opened, personal=personal)
+
+
+def _personal(request: Mapping[str, Any]) -> dict[str, Any]:
+    document = _one_of(request, "document", DOCUMENTS)
+    number = tidy_number(str(request.get("number", "")))
+    _check_number(document, number)
+    name = str(request.get("name", "")).strip()
+    if not name:
+        raise UsageError("a registration needs the person's name; for nobody in particular use: sentinelctl open")
+    return {"name": name, "document": document, "number": number, **(_note(request) or {})}
+
+
+def _consent(request: Mapping[str, Any], request_id: str, operator: str) -> Consent:
+    try:
+        return Consent(
+            request=request_id,
+            person=str(request["person"]),
+            act=_one_of(request, "act", ("enrolled", "removed")),
+            consent=str(request["consent"]),
+            operator=operator,
+            templates=int(request["templates"]),
+            model=str(request["model"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"a consent entry lacks or misstates {error}; see sentinel/core/kinds.py") from error
+
+
+def _one_of(request: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:
+    value = request.get(key)
+    if value not in choices:
+        raise UsageError(f"{key} must be one of {', '.join(choices)}; not {value!r}")
+    return str(value)
+
+
+def _check_number(document: str, number: str) -> None:
+    if document == "none" and number:
+        raise UsageError("a number was given with document 'none'; say which document it is from: --document")
+    if document == "id-card" and not valid_number(number):
+        raise UsageError("the ID number fails its check digit or birth date; read it again, or use --document other")
+
+
+def _celsius(value: Any) -> float | None:
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not _LOWEST_CELSIUS <= value <= _HIGHEST_CELSIUS:
+        raise UsageError(f"a temperature by hand must be {_LOWEST_CELSIUS} to {_HIGHEST_CELSIUS} °C; measure again")
+    return float(value)
+
+
+def _note(request: Mapping[str, Any]) -> dict[str, Any] | None:
+    note = str(request.get("note", "")).strip()
+    return {"note": note[:500]} if note else None

@@ -1,0 +1,389 @@
+"""Process: the gate. Readers and vision feed one deciding thread, which keeps entries and pulses the barrier.
+
+It has no network. It owns the barrier lock, and with it the ledger. When it dies, the lock is free at once and staff
+open by the one-shot; when it starts, it waits for the lock, never pulses, and says what it is.
+"""
+
+import argparse
+import hashlib
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from drivers import load as load_dialect
+from drivers.barrier import Barrier, BarrierLock
+from drivers.errors import BarrierBusy, DeviceSilent, DriverError
+from drivers.reader import SerialReader
+from drivers.readings import Sign, Symptom, ThermalField, Trouble
+from recognition.readings import Claim
+from sentinel import BUILT, __version__, roster
+from sentinel.control import ControlServer, Peer
+from sentinel.core.errors import Unavailable
+from sentinel.core.fusion import Fuser
+from sentinel.core.health import STARTING, Component, ComponentState, Health
+from sentinel.core.model import Policy, Profile, SkinTemperature
+from sentinel.core.thermometry import skin_temperature
+from sentinel.hand import Hand
+from sentinel.keeper import How, Keeper, Kept
+from sentinel.lane import Asked, DeviceFailed, Event, FromDevice, Lane, Rules
+from sentinel.settings import Settings, find_config, load
+from sentinel.supervise import Child, Worker, end_process, sd_notify, start_logging, stop_on_signals
+from sentinel.wiring import pins_of
+from sync.errors import SyncError
+from sync.ledger import LedgerReader, LedgerWriter
+from sync.stamp import now_stamp
+from sync.vault import Vault
+
+log = logging.getLogger(__name__)
+
+VISION, BARRIER, LEDGER = Component.VISION, Component.BARRIER, Component.LEDGER
+TURN_S = 0.1  # the longest the deciding thread rests: time-outs of the barrier are judged this finely
+CHORES_S = 0.5
+WATCHDOG_S = 5.0  # a sixth of WatchdogSec=30
+ANSWER_S = 3.0  # how long a client waits for the deciding thread; the one-shot gives up after 1 s of its own
+VISION_SILENCE_S = 2.0  # pictures come ten times a second; 2 s without any word is a hung camera or inference
+VISION_START_S = 60.0  # the first start on a new box prepares the models
+INBOX = 1000  # at 20 readings a second, most of a minute; a full inbox drops the newest reading and counts it
+SETTLE_S = 8.0  # until then a device that never spoke is starting, not broken
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the gate until SIGTERM."""
+    parser = argparse.ArgumentParser(
+        prog="sentinel-gate",
+        description="Run the gate: devices, decisions, ledger, barrier.",
+        epilog="Example: sentinel-gate --config /etc/sentinel/gate.toml",
+    )
+    parser.add_argument("--config", help="the settings file (default: $SENTINEL_CONFIG or /etc/sentinel/gate.toml)")
+    args = parser.parse_args(argv)
+    end_process(partial(serve, args.config))
+
+
+def serve(config: str | None) -> int:
+    """Build the gate from its settings, run it until told to stop, and close it in order."""
+    settings = load(find_config(config))
+    start_logging(settings.log.level)
+    stop = stop_on_signals()
+    with waited_lock(settings.paths.barrier_lock, stop) as lock:
+        if lock is None:
+            return 0
+        with GateProcess(settings) as gate:
+            sd_notify("READY=1")
+            gate.run(stop)
+    return 0
+
+
+class waited_lock:
+    """Hold the barrier lock, waiting for another owner to let go; None when told to stop before that."""
+
+    def __init__(self, path: Path, stop: threading.Event) -> None:
+        self._lock = BarrierLock(path)
+        self._stop = stop
+        self._held = False
+
+    def __enter__(self) -> BarrierLock | None:
+        said = False
+        while not self._stop.is_set():
+            try:
+                self._lock.acquire(wait_s=0.2)
+            except BarrierBusy as busy:
+                if not said:
+                    log.warning("%s; waiting for it", busy)
+                    said = True
+                continue
+            self._held = True
+            return self._lock
+        return None
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._held:
+            self._lock.release()
+
+
+class GateProcess:
+    """Everything the process owns: ledger, barrier, workers, child, sockets, and the lane that decides."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started = time.monotonic()
+        self._inbox: queue.Queue[Event] = queue.Queue(INBOX)
+        self._dropped = 0
+        self._vault = Vault.open(settings.paths.secrets_dir, create=True)
+        self._ledger = self._open_ledger()
+        self._keeper = Keeper(
+            ledger=self._ledger,
+            spool=settings.paths.spool,
+            vault=self._vault,
+            stamp=now_stamp,
+            bound_s=settings.barrier.append_bound_s,
+            on_kept=self._on_kept,
+        )
+        self._late = 0
+        self._ledger_well = True
+        self._roster_mark: roster.Mark | None = None
+        self._hand = Hand(self._open_barrier, lambda symptom, detail: self._lane.report(BARRIER, symptom, detail))
+        self._lane = self._build_lane()
+        self._vision = self._build_vision()
+        self._workers = [Worker(name, work, on_failure=failed) for name, work, failed in self._work()]
+
+    def __enter__(self) -> "GateProcess":
+        self._hand.tick(time.monotonic())
+        self._lane.report(LEDGER, None)
+        self._keeper.import_spool()
+        for worker in self._workers:
+            worker.start()
+        if self._vision is not None:
+            self._vision.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        sd_notify("STOPPING=1")
+        if self._vision is not None:
+            self._vision.stop()
+        for worker in self._workers:
+            worker.stop()
+        self._hand.close()
+        self._ledger.close("told to stop")
+
+    def run(self, stop: threading.Event) -> None:
+        """Decide until told to stop. The watchdog is fed here and nowhere else, after a turn that came through."""
+        next_chores = next_watchdog = 0.0
+        while not stop.is_set():
+            self._lane.turn(self._next_event())
+            now = time.monotonic()
+            if now >= next_chores:
+                self._chores(now)
+                next_chores = now + CHORES_S
+            if now >= next_watchdog:
+                sd_notify(f"WATCHDOG=1\nSTATUS=mode {self._lane.mode}")
+                next_watchdog = now + WATCHDOG_S
+
+    # -- building -----------------------------------------------------------------------------------------------------
+
+    def _open_ledger(self) -> LedgerWriter:
+        settings = self._settings
+        config_sha256 = hashlib.sha256(settings.source.read_bytes()).hexdigest()
+        return LedgerWriter.open(
+            settings.paths.ledger,
+            vault=self._vault,
+            owner="gate",
+            start_body={"version": __version__, "config_sha256": config_sha256},
+        )
+
+    def _open_barrier(self) -> Barrier:
+        return Barrier(pins_of(self._settings), passage_s=self._settings.barrier.passage_s, on_event=self._post)
+
+    def _build_lane(self) -> Lane:
+        settings = self._settings
+        profile = Profile(settings.gate.profile)
+        limit = settings.temperature.limit_celsius if settings.gate.temperature else None
+        rules = Rules(
+            policy=Policy(profile=profile, temperature_limit_celsius=limit),
+            lane=settings.gate.lane,
+            direction=settings.gate.direction,
+            pulse_s=settings.barrier.pulse_s,
+            measure=measure_of(settings),
+            trusted_uids=frozenset((0, settings.paths.state_dir.stat().st_uid)),
+        )
+        fuser = Fuser(
+            profile=profile,
+            temperature=settings.gate.temperature,
+            window_s=settings.fusion.window_s,
+            repeat_s=settings.fusion.repeat_s,
+        )
+        return Lane(
+            rules=rules,
+            fuser=fuser,
+            health=Health(),
+            keeper=self._keeper,
+            hand=self._hand,
+            people=self._people(),
+            token_of=self._vault.token,
+            claim=self._send_claim,
+            today=lambda: datetime.now().astimezone().date(),
+            clock_trusted=partial(clock_is_plausible, self._clock_floor()),
+        )
+
+    def _clock_floor(self) -> datetime:
+        """The latest time that certainly has passed: this program was built, the last entry was written."""
+        with LedgerReader(self._settings.paths.ledger) as reader:
+            stamps = [entry.stamp for entry in reader.newest(2)]
+        walls = [datetime.fromtimestamp(stamp.wall_ns / 1e9, UTC) for stamp in stamps if stamp.clock_trusted]
+        return max([BUILT, *walls])
+
+    def _build_vision(self) -> Child | None:
+        if not self._settings.camera.source:
+            return None
+        return Child(
+            "vision",
+            run_vision,
+            (str(self._settings.source),),
+            on_message=self._from_vision,
+            on_failure=lambda why: self._post(DeviceFailed(VISION, Symptom.LOST, why)),
+            silence_s=VISION_SILENCE_S,
+            start_s=VISION_START_S,
+        )
+
+    def _work(self) -> list[tuple[str, Callable[[threading.Event], None], Callable[[BaseException], None]]]:
+        server = ControlServer(self._settings.paths.control_socket, self._answer)
+        work = [("control", server.run, lambda _error: None)]
+        for device in ("card", "thermal"):
+            chosen = getattr(self._settings, device)
+            if chosen.kind != "none":
+                work.append((device, partial(self._read, device, chosen), partial(self._device_failed, device)))
+        return work
+
+    def _read(self, device: str, chosen: Any, stop: threading.Event) -> None:
+        dialect = load_dialect(chosen.kind)(**dialect_options(device, chosen))
+        reader = SerialReader(
+            chosen.port, dialect, lambda reading: self._post(FromDevice(device, reading)), device=device
+        )
+        reader.run(stop)
+
+    # -- what comes in from other threads -----------------------------------------------------------------------------
+
+    def _post(self, event: Event) -> None:
+        try:
+            self._inbox.put_nowait(event)
+        except queue.Full:
+            self._dropped += 1
+            if self._dropped % 1000 == 1:
+                log.error("the deciding thread is behind: %d readings dropped so far", self._dropped)
+
+    def _next_event(self) -> Event | None:
+        try:
+            return self._inbox.get(timeout=max(self._lane.wait_s(TURN_S), 0.001))
+        except queue.Empty:
+            return None
+
+    def _device_failed(self, device: str, error: BaseException) -> None:
+        symptom = getattr(error, "symptom", Symptom.SILENT if isinstance(error, DeviceSilent) else Symptom.LOST)
+        detail = str(error) if isinstance(error, DriverError) else f"a surprise: {type(error).__name__}"
+        self._post(DeviceFailed(device, symptom, detail))
+
+    def _from_vision(self, message: Any) -> None:
+        if isinstance(message, Trouble):
+            self._post(DeviceFailed(VISION, message.symptom, message.detail))
+        else:
+            self._post(message)
+
+    def _send_claim(self, claim: Claim) -> None:
+        if self._vision is not None:
+            self._vision.send(claim)
+
+    def _answer(self, request: dict[str, Any], peer: Peer) -> Mapping[str, Any]:
+        if request["verb"] == "status":
+            return self._status()
+        asked = Asked(request, peer)
+        self._post(asked)
+        try:
+            return asked.reply.get(timeout=ANSWER_S)
+        except queue.Empty:
+            raise Unavailable("the deciding thread does not answer; the watchdog restarts the gate soon") from None
+
+    # -- now and then -------------------------------------------------------------------------------------------------
+
+    def _chores(self, now: float) -> None:
+        if now - self._started > SETTLE_S:
+            self._lane.settle()
+        if self._roster_mark != roster.mark_of(self._settings.paths.roster):
+            self._lane.people = self._people()
+        try:
+            self._keeper.import_spool()
+        except SyncError as error:
+            log.debug("the spool stays where it is: %s", error)
+
+    def _people(self) -> dict[str, Any]:
+        self._roster_mark = roster.mark_of(self._settings.paths.roster)
+        members = roster.load(self._settings.paths.roster, self._vault)
+        log.info("roster: %d people", len(members))
+        return {token: member.person for token, member in members.items()}
+
+    def _on_kept(self, kept: Kept) -> None:
+        self._late += kept.how == How.LATE
+        well = kept.how in (How.DURABLE, How.LATE)
+        if well != self._ledger_well:
+            self._ledger_well = well
+            self._post(FromDevice(LEDGER, Sign(at_mono=time.monotonic())) if well else
+                       DeviceFailed(LEDGER, Symptom.LOST, kept.problem))
+
+    def _status(self) -> dict[str, Any]:
+        now = time.monotonic()
+        told = self._lane.told
+        return {
+            "ok": True,
+            "version": __version__,
+            "pid": os.getpid(),
+            "up_s": round(now - self._started, 1),
+            "mode": self._lane.mode,
+            "because": list(self._lane.because),
+            "fire": self._hand.fire_active,
+            "components": [self._component(state, now) for state in self._lane.health.states()],
+            "screen": {
+                "outcome": told.outcome,
+                "reason": told.reason,
+                "method": told.method,
+                "at_s_ago": round(now - told.at_mono, 1),
+            },
+            "ledger": {"late": self._late, "queued": self._ledger.queued},
+            "dropped_readings": self._dropped,
+            "junk_bytes": dict(self._lane.junk_bytes),
+        }
+
+    def _component(self, state: ComponentState, now: float) -> dict[str, Any]:
+        last_good = self._lane.last_good.get(state.component)
+        starting = state.symptom == STARTING
+        return {
+            "name": state.component,
+            "state": "ok" if state.well else "starting" if starting else "fault",
+            "symptom": None if state.well or starting else state.symptom,
+            "detail": state.detail,
+            "last_good_s_ago": None if last_good is None else round(now - last_good, 1),
+            "since_s": None if state.since_mono is None else round(now - state.since_mono, 1),
+        }
+
+
+def run_vision(pipe: Connection, config: str) -> None:
+    """Run the vision child. Imported here, in the child: the gate must never load what reads pictures."""
+    from sentinel import vision
+
+    vision.run(pipe, config)
+
+
+def clock_is_plausible(floor: datetime) -> bool:
+    """Tell whether a card's dates may be judged: the clock is synchronised, or not behind what certainly has passed."""
+    return now_stamp().clock_trusted or datetime.now(UTC) >= floor
+
+
+def dialect_options(device: str, chosen: Any) -> dict[str, Any]:
+    """Return what the device's settings say to its dialect."""
+    return {"silence_s": chosen.silence_s, **({"mirror": chosen.mirror} if device == "thermal" else {})}
+
+
+def measure_of(settings: Settings) -> Callable[[ThermalField], SkinTemperature]:
+    """Return the function from a thermal field to a skin temperature, as this site has set it."""
+    chosen = settings.temperature
+
+    def measure(field: ThermalField) -> SkinTemperature:
+        return skin_temperature(
+            field,
+            at_mono=field.at_mono,
+            offset_celsius=chosen.offset_celsius,
+            ambient_min=chosen.ambient_min_celsius,
+            ambient_max=chosen.ambient_max_celsius,
+            person_min_celsius=chosen.min_valid_celsius,
+        )
+
+    return measure
+
+
+if __name__ == "__main__":
+    main()

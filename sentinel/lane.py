@@ -1,0 +1,371 @@
+"""Decide, in one thread: take what devices, wires and staff say, one at a time, and do what follows.
+
+Everything arrives through `turn(event)`; nothing here waits for a device or a network. What follows is always the same
+three steps: an entry is kept, then the barrier is pulsed, then the lights say so.
+"""
+
+import logging
+import queue
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from drivers.readings import BarrierEvent, BarrierEventKind, CardReading, Junk, Sign, Symptom, ThermalField, Trouble
+from recognition.readings import Claim, FaceReading, NoFace
+from sentinel.byhand import VERBS, HandAct, hand_act
+from sentinel.control import Peer, refusal
+from sentinel.core.errors import SentinelError, Unavailable, UsageError
+from sentinel.core.fusion import Fuser
+from sentinel.core.health import STARTING, Change, Component, Health, Mode, Standing
+from sentinel.core.kinds import Barrier as BarrierEntry
+from sentinel.core.kinds import Fault, ModeChange, Passage, Repair
+from sentinel.core.model import Attempt, Decision, Outcome, Person, Policy, Reason, SkinTemperature
+from sentinel.core.policy import decide
+from sentinel.hand import Hand
+from sentinel.keeper import How, Keeper, Kept
+
+log = logging.getLogger(__name__)
+
+VISION, BARRIER = Component.VISION, Component.BARRIER
+_REMEMBERED_REQUESTS = 256  # a request is repeated within seconds or never
+
+
+@dataclass(frozen=True, slots=True)
+class FromDevice:
+    """A reading of a named device."""
+
+    device: str
+    reading: CardReading | ThermalField | Trouble | Sign | Junk
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFailed:
+    """A worker or child of a named device ended; its supervisor tries again."""
+
+    device: str
+    symptom: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request from a local socket; the answer is put into `reply`."""
+
+    request: Mapping[str, Any]
+    peer: Peer
+    reply: "queue.SimpleQueue[Mapping[str, Any]]" = field(default_factory=queue.SimpleQueue)
+
+
+Event = FromDevice | DeviceFailed | FaceReading | NoFace | BarrierEvent | Asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the screen says to the person in front of it."""
+
+    at_mono: float
+    outcome: str
+    reason: str
+    method: str = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The settings that decisions follow."""
+
+    policy: Policy
+    lane: str
+    direction: str
+    pulse_s: float
+    measure: Callable[[ThermalField], SkinTemperature]
+    trusted_uids: frozenset[int]  # whose word about the operator's name is taken: our own user and root
+
+
+class Lane:
+    """One lane of a gate: its fuser, its health, its policy, and the only hand on the barrier."""
+
+    def __init__(
+        self,
+        *,
+        rules: Rules,
+        fuser: Fuser,
+        health: Health,
+        keeper: Keeper,
+        hand: Hand,
+        people: Mapping[str, Person],
+        token_of: Callable[[str], str],
+        claim: Callable[[Claim], None],
+        today: Callable[[], date],
+        clock_trusted: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rules = rules
+        self._fuser = fuser
+        self._health = health
+        self._keeper = keeper
+        self._hand = hand
+        self.people = people
+        self._token_of = token_of
+        self._claim = claim
+        self._today = today
+        self._clock_trusted = clock_trusted
+        self._clock = clock
+        self._mode: Mode | None = None
+        self._settled = False
+        self._last_right: str | None = None
+        self._claimed: str | None = None
+        self._answers: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self.told = Told(at_mono=clock(), outcome="none", reason="")
+        self.last_good: dict[str, float] = {}
+        self.junk_bytes: dict[str, int] = {}
+
+    @property
+    def mode(self) -> Mode:
+        """How the gate works now."""
+        return self._mode or Mode.MANUAL
+
+    @property
+    def because(self) -> tuple[str, ...]:
+        """What keeps the gate from working by itself, each as `component:symptom`."""
+        return self._standing().because
+
+    def settle(self) -> None:
+        """Stop waiting for devices that never spoke since the start: the mode is judged without them from now on."""
+        if not self._settled:
+            self._settled = True
+            self._follow_mode()
+
+    @property
+    def health(self) -> Health:
+        """The state of every component."""
+        return self._health
+
+    def turn(self, event: Event | None) -> None:
+        """Take one event, or none, and do everything that is due."""
+        now = self._clock()
+        if event is not None:
+            self._take(event, now)
+        self._hand.tick(now)
+        attempt = self._fuser.due(now)
+        if attempt is not None:
+            self._judge(attempt, now)
+        self._claim_holder(now)
+
+    def wait_s(self, longest_s: float) -> float:
+        """Return how long nothing can become due."""
+        deadline = self._fuser.deadline(self._clock())
+        return longest_s if deadline is None else min(max(deadline - self._clock(), 0.0), longest_s)
+
+    def report(self, component: str, symptom: str | None, detail: str = "") -> None:
+        """Take in that a component is well (None) or not, and keep what changed by it."""
+        now = self._clock()
+        if symptom is None:
+            self.last_good[component] = now
+        change = self._health.report(component, symptom, detail, now)
+        if change is not None:
+            self._keep_change(change)
+        self._follow_mode()
+
+    # -- what arrives -------------------------------------------------------------------------------------------------
+
+    def _take(self, event: Event, now: float) -> None:
+        match event:
+            case FromDevice(device=device, reading=reading):
+                self._take_reading(device, reading, now)
+            case DeviceFailed():
+                if event.device == VISION:
+                    self._fuser.see_nobody(now)  # what the camera last saw is not what stands there now
+                self.report(event.device, event.symptom, event.detail)
+            case FaceReading():
+                self.report(VISION, None)
+                identified = event.identified
+                person = self.people.get(identified.person) if identified else None
+                self._fuser.see_face(event, person, now)
+            case NoFace():
+                self.report(VISION, None)
+                self._fuser.see_nobody(now)
+            case BarrierEvent():
+                self._take_barrier(event)
+            case Asked():
+                event.reply.put(self._answer(event))
+
+    def _take_reading(self, device: str, reading: Any, now: float) -> None:
+        match reading:
+            case CardReading():
+                self.report(device, None)
+                self._fuser.see_card(reading, self.people.get(self._token_of(reading.number)), now)
+            case ThermalField():
+                self.report(device, None)
+                self._fuser.see_temperature(self._rules.measure(reading), now)
+            case Sign():
+                self.report(device, None)
+            case Trouble(symptom=Symptom.CARD_UNREADABLE):
+                self.report(device, None)  # the reader is well; the card is not
+                self._fuser.see_card_trouble(now)
+            case Trouble():
+                self.report(device, reading.symptom, reading.detail)
+            case Junk():
+                self.junk_bytes[device] = self.junk_bytes.get(device, 0) + reading.byte_count
+
+    def _take_barrier(self, event: BarrierEvent) -> None:
+        after = self._last_right if event.kind in (BarrierEventKind.PASSED, BarrierEventKind.TIMED_OUT) else None
+        self._keeper.keep(BarrierEntry(event=event.kind, after=after))
+        if event.kind == BarrierEventKind.INTRUSION:
+            self._hand.show("red", buzz=3)
+        if event.kind == BarrierEventKind.FIRE_ON:
+            log.error("the fire input is active: the barrier is open for everybody until it is released")
+
+    def _claim_holder(self, now: float) -> None:
+        token = self._fuser.claim(now)
+        if token != self._claimed and token is not None:
+            self._claim(Claim(person=token, at_mono=now))
+        self._claimed = token
+
+    # -- decisions ----------------------------------------------------------------------------------------------------
+
+    def _judge(self, attempt: Attempt, now: float) -> None:
+        policy = self._rules.policy
+        if self._hand.fire_active:
+            policy = Policy(
+                profile=policy.profile,
+                temperature_limit_celsius=policy.temperature_limit_celsius,
+                fire_active=True,
+            )
+        decision = decide(attempt, policy, today=self._today(), clock_trusted=self._clock_trusted())
+        entry = passage_of(attempt, decision, self._rules, self.mode, now)
+        kept = self._keeper.keep(entry, personal=personal_of(attempt, decision))
+        log.info(
+            "passage %s: %s by %s because %s, %d ms",
+            kept.key, decision.outcome, decision.method, ",".join(decision.reasons), entry.decision_ms or 0,
+        )
+        self._act(decision, kept, now)
+
+    def _act(self, decision: Decision, kept: Kept, now: float) -> None:
+        outcome, reason = decision.outcome, decision.reasons[0]
+        if outcome == Outcome.OPEN and kept.how == How.LOST and decision.reasons != (Reason.FIRE,):
+            outcome = Outcome.HOLD  # no unrecorded opening by the machine: staff open, and write a slip
+            log.error("a passage could not be recorded anywhere; held for staff, who open by hand and write a slip")
+        if outcome == Outcome.OPEN:
+            self._open(kept.key)
+            self._hand.show("green", buzz=1)
+        else:
+            self._hand.show("amber" if outcome == Outcome.HOLD else "red", buzz=2)
+        self.told = Told(at_mono=now, outcome=outcome, reason=reason, method=decision.method)
+
+    def _open(self, right: str | None) -> bool:
+        self._last_right = right
+        return self._hand.pulse(self._rules.pulse_s)
+
+    # -- staff --------------------------------------------------------------------------------------------------------
+
+    def _answer(self, asked: Asked) -> Mapping[str, Any]:
+        try:
+            return self._by_hand(asked)
+        except SentinelError as error:
+            return refusal(error)
+
+    def _by_hand(self, asked: Asked) -> Mapping[str, Any]:
+        request = asked.request
+        if request["verb"] not in VERBS:
+            raise UsageError(f"the gate does not know {request['verb']!r}; it knows status, {', '.join(VERBS)}")
+        act = hand_act(
+            request,
+            operator=self._operator(asked),
+            written_by="gate",
+            lane=self._rules.lane,
+            direction=self._rules.direction,
+            token_of=self._token_of,
+        )
+        if act.request in self._answers:  # asked again because our answer was lost: the same answer, no second pulse
+            return self._answers[act.request]
+        answer = self._do_by_hand(act)
+        self._answers[act.request] = answer
+        while len(self._answers) > _REMEMBERED_REQUESTS:
+            self._answers.popitem(last=False)
+        return answer
+
+    def _do_by_hand(self, act: HandAct) -> Mapping[str, Any]:
+        kept = self._keeper.keep(act.entry, personal=act.personal, request=act.request)
+        if act.opens:  # a person was judged by a person: no disk holds them up
+            if not self._open(kept.key):
+                raise Unavailable("the entry is kept, but the barrier did not move; use the key switch")
+            self._hand.show("green", buzz=1)
+            self.told = Told(at_mono=self._clock(), outcome="open", reason="accepted", method="manual")
+        elif kept.how == How.LOST:
+            raise Unavailable("nothing could be written to disk; free some space: sentinelctl show status")
+        return {"ok": True, "key": kept.key, "kept": kept.how, "opened": act.opens, "by": "gate"}
+
+    def _operator(self, asked: Asked) -> str:
+        claimed = asked.request.get("operator")
+        if claimed and asked.peer.uid in self._rules.trusted_uids:
+            return str(claimed)
+        return asked.peer.name
+
+    # -- health -------------------------------------------------------------------------------------------------------
+
+    def _standing(self) -> Standing:
+        return self._health.mode(self._rules.policy.profile, self._rules.policy.temperature_limit_celsius is not None)
+
+    def _keep_change(self, change: Change) -> None:
+        if change.opened:
+            log.warning("%s: %s (%s)", change.component, change.symptom, change.detail)
+            self._keeper.keep(Fault(device=change.component, symptom=change.symptom, detail=change.detail))
+        else:
+            log.info("%s works again after %.1f s", change.component, change.lasted_s or 0.0)
+            lasted_s = round(change.lasted_s or 0.0, 1)
+            self._keeper.keep(Repair(device=change.component, symptom=change.symptom, lasted_s=lasted_s))
+
+    def _follow_mode(self) -> None:
+        mode, because = self._standing()
+        if not self._settled and any(why.endswith(f":{STARTING}") for why in because):
+            return  # right after the start nothing is known yet, and "manual" would be news about nothing
+        self._settled = True
+        before, self._mode = self._mode, mode
+        if before == mode:
+            return
+        log.warning("mode %s%s", mode, f" because of {', '.join(because)}" if because else "")
+        self._keeper.keep(ModeChange(mode=mode, before=before or "starting", because=because))
+
+
+def passage_of(attempt: Attempt, decision: Decision, rules: Rules, mode: str, now: float) -> Passage:
+    """Return the ledger's view of a judged attempt: every figure that the decision stood on, and nobody's name."""
+    face, card, temperature = attempt.face, attempt.card, attempt.temperature
+    compared = face and (face.claimed or face.identified)
+    return Passage(
+        outcome=decision.outcome,
+        method=decision.method,
+        reasons=tuple(decision.reasons),
+        lane=rules.lane,
+        direction=rules.direction,
+        mode=mode,
+        person=decision.person.token if decision.person else None,
+        card_kind=card.kind if card else None,
+        temperature=decision.temperature_state,
+        skin_celsius=_rounded(temperature and temperature.skin_celsius, 2),
+        raw_celsius=_rounded(temperature and temperature.raw_celsius, 2),
+        ambient_celsius=_rounded(temperature and temperature.ambient_celsius, 2),
+        compensation_celsius=_rounded(temperature and temperature.compensation_celsius, 2),
+        temperature_limit_celsius=rules.policy.temperature_limit_celsius,
+        temperature_why_not=(temperature.why_not or None) if temperature else None,
+        similarity=_rounded(compared.similarity if compared else face and face.nearest_similarity, 4),
+        similarity_required=_rounded(compared.required if compared else face and face.required_similarity, 4),
+        face_model=(face.model or None) if face else None,
+        face_problem=face.problem if face else None,
+        decision_ms=round((now - attempt.started_mono) * 1000),
+    )
+
+
+def personal_of(attempt: Attempt, decision: Decision) -> dict[str, Any] | None:
+    """Return what may be known about the person only under the vault's key."""
+    if attempt.card is not None:
+        return {"name": attempt.card.name, "number": attempt.card.number, "document": attempt.card.kind}
+    if decision.person is not None:
+        return {"name": decision.person.name, "number_masked": decision.person.number_masked}
+    return None
+
+
+def _rounded(value: Any, digits: int) -> float | None:
+    return None if value is None else round(float(value), digits)

@@ -1,0 +1,158 @@
+"""One-shot: register a person or open the barrier by hand, with or without the gate.
+
+It reads one request from its standard input, which is a socket (systemd's, or one that `sentinelctl` made), hands it to
+the gate, and does it itself when the gate gives no answer: it takes the barrier lock, which the kernel freed when the
+gate died, keeps the entry, pulses, answers, ends. It needs neither network nor camera, and imports neither.
+
+The entry is kept before the pulse, within the bound of `barrier.append_bound_s`; what cannot be kept in time goes to
+the spool, and the pulse is given whatever the disk says: no disk holds a person that staff let through.
+"""
+
+import argparse
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from drivers.barrier import Barrier, BarrierLock
+from drivers.errors import BarrierBusy, DriverError
+from sentinel import __version__
+from sentinel.byhand import HandAct, hand_act
+from sentinel.control import Peer, ask, line_of, parse, peer_of, read_line, refusal
+from sentinel.core.errors import Unavailable, UsageError, is_expected
+from sentinel.core.kinds import Consent
+from sentinel.keeper import Keeper
+from sentinel.settings import Settings, find_config, load
+from sentinel.wiring import pins_of
+from sync.errors import SyncError
+from sync.ledger import LedgerWriter
+from sync.stamp import now_stamp
+from sync.vault import Vault
+
+log = logging.getLogger(__name__)
+
+GATE_ANSWERS_S = 1.0  # the gate answers within one turn, some 50 ms; after a second it is dead or hung
+PATIENCE_S = 8.0  # a gate that is just starting holds the lock for a moment; then staff are told to use the key
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve the one request on standard input and exit with its code."""
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level="INFO", format="%(levelname)s %(name)s: %(message)s")
+    try:
+        sock = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+        peer = peer_of(sock)
+    except OSError as error:
+        print(f"sentinel-manual: standard input is no socket ({error}); use: sentinelctl register", file=sys.stderr)
+        sys.exit(UsageError.exit_code)
+    with sock:
+        sock.settimeout(PATIENCE_S)
+        answer = _answer(sock, peer, args.config)
+        sock.sendall(line_of(answer))
+    sys.exit(0 if answer["ok"] else answer["exit_code"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sentinel-manual",
+        description="Register a person or open the barrier by hand. Started by systemd or sentinelctl, not by people.",
+        epilog="For people: sentinelctl register --help",
+    )
+    parser.add_argument("--config", help="the settings file (default: $SENTINEL_CONFIG or /etc/sentinel/gate.toml)")
+    return parser
+
+
+def _answer(sock: socket.socket, peer: Peer, config: str | None) -> Mapping[str, Any]:
+    try:
+        settings = load(find_config(config))
+        request = parse(read_line(sock)) | {"operator": peer.name}
+        return serve(request, peer, settings)
+    except Exception as error:
+        if not is_expected(error):
+            log.exception("a request by hand failed")
+        return refusal(error)
+
+
+def serve(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mapping[str, Any]:
+    """Return the answer to a request, from the gate or by our own hand.
+
+    Raises: Unavailable when neither the gate answers nor the barrier is free. UsageError for a wrong request.
+    """
+    lock = BarrierLock(settings.paths.barrier_lock)
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return ask(settings.paths.control_socket, request, GATE_ANSWERS_S)
+        except Unavailable as gone:
+            log.debug("%s", gone)
+        try:
+            # A short wait is the pause of this loop: the gate may be starting, or dying, right now.
+            lock.acquire(wait_s=0.2)
+        except BarrierBusy as busy:
+            if time.monotonic() > give_up:
+                raise Unavailable(f"{busy}, and it does not answer; open with the key switch, then: "
+                                  "systemctl restart sentinel-gate") from busy
+            continue
+        with lock:
+            return _do_it(request, peer, settings)
+
+
+def _do_it(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mapping[str, Any]:
+    vault = Vault.open(settings.paths.secrets_dir, create=True)
+    act = hand_act(
+        request,
+        operator=peer.name,
+        written_by="one-shot",
+        lane=settings.gate.lane,
+        direction=settings.gate.direction,
+        token_of=vault.token,
+    )
+    ledger = _ledger(settings, vault)
+    try:
+        keeper = Keeper(
+            ledger=ledger,
+            spool=settings.paths.spool,
+            vault=vault,
+            stamp=now_stamp,
+            bound_s=settings.barrier.append_bound_s,
+        )
+        return _keep_and_pulse(act if ledger else act.spooled(), keeper, settings)
+    finally:
+        if ledger is not None:
+            ledger.close("one-shot done")
+
+
+def _ledger(settings: Settings, vault: Vault) -> LedgerWriter | None:
+    try:
+        return LedgerWriter.open(
+            settings.paths.ledger, vault=vault, owner="one-shot", start_body={"version": __version__}
+        )
+    except SyncError as error:
+        log.error("the ledger cannot be opened: %s; the entry goes to the spool", error)
+        return None
+
+
+def _keep_and_pulse(act: HandAct, keeper: Keeper, settings: Settings) -> Mapping[str, Any]:
+    kept = keeper.keep(act.entry, personal=act.personal, request=act.request)
+    if act.opens:
+        _pulse(settings)
+    elif isinstance(act.entry, Consent) and kept.key is None:
+        raise Unavailable(f"the consent could not be recorded ({kept.problem}); nothing was enrolled")
+    return {"ok": True, "key": kept.key, "kept": kept.how, "opened": act.opens, "by": "one-shot"}
+
+
+def _pulse(settings: Settings) -> None:
+    pulse_s = settings.barrier.pulse_s
+    try:
+        with Barrier(pins_of(settings), passage_s=settings.barrier.passage_s, on_event=log.debug) as barrier:
+            barrier.pulse(pulse_s)
+            time.sleep(pulse_s)  # the lines fall back when this process lets them go
+    except DriverError as error:
+        raise Unavailable(f"the entry is kept, but the barrier did not move: {error}; use the key switch") from error
+
+
+if __name__ == "__main__":
+    main()

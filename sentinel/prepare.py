@@ -1,0 +1,33 @@
+"""One-shot: prepare a pack of face models for this machine and hold them to their known vectors."""
+
+import argparse
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from recognition.pipeline import Pipeline
+from sentinel.supervise import end_process
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Prepare and self-test; exit 78 when a model is missing or damaged."""
+    parser = argparse.ArgumentParser(prog="sentinel-prepare", description="For people: sentinelctl models verify")
+    parser.add_argument("--models-dir", type=Path, required=True)
+    parser.add_argument("--pack", default="opencv-zoo")
+    parser.add_argument("--quiet", action="store_true")
+    args = parser.parse_args(argv)
+    end_process(partial(_run, args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    began = time.monotonic()
+    pipeline = Pipeline.open(args.models_dir, pack=args.pack)
+    if not args.quiet:
+        took_s = time.monotonic() - began
+        print(f"models are ready and reproduce their known vectors ({pipeline.model}, {took_s:.1f} s)", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Put a whole gate on one machine for training, demos and drills: every process real, only the devices simulated.
+
+A rehearsal lives in one folder: its settings, its state, its logs, its simulated world. `start`, `stop` and `kill` act
+on real processes; what it tells comes from the same ledger and the same commands that a maintainer has.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from drivers.sim.world import client
+from sentinel.core.errors import SentinelError, Unavailable
+from sync.ledger import LedgerReader
+
+_T = TypeVar("_T")
+
+LOOK_S = 0.05
+WALK_AWAY_S = 1.0  # twice the blink that the fuser forgives a face; the simulated camera shows five pictures in it
+_START_S = 30.0
+_MOSQUITTO = ("mosquitto", "/usr/sbin/mosquitto")
+_MOSQUITTO_CONF = "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n"
+_RUMQTTD_CONF = """id = 0
+[router]
+id = 0
+max_connections = 100
+max_outgoing_packet_count = 200
+max_segment_size = 10485760
+max_segment_count = 10
+[v5.1]
+name = "v5-1"
+listen = "127.0.0.1:{port}"
+next_connection_delay_ms = 1
+[v5.1.connections]
+connection_timeout_ms = 60000
+max_payload_size = 1048576
+max_inflight_count = 100
+"""
+
+
+def broker_program() -> str | None:
+    """Return the system's mosquitto, or None where there is none: then the embedded broker of `iotcore` serves."""
+    return next((found for name in _MOSQUITTO if (found := shutil.which(name))), None)
+
+
+def free_port() -> int:
+    """Return a port of the loopback that is free now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Rehearsal:
+    """One gate with everything around it: broker, street, uplink, console, and a simulated world at its wires."""
+
+    ORDER = ("world", "broker", "street", "gate", "uplink", "console")
+
+    def __init__(self, directory: Path, *, models_dir: Path, settings: Mapping[str, Any] | None = None) -> None:
+        self.directory = directory.resolve()
+        self.models_dir = models_dir.resolve()
+        self.broker_port, self.console_port = free_port(), free_port()
+        self.config = self.directory / "gate.toml"
+        self.store = self.directory / "street.db"
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        for name in ("state", "run", "secrets", "logs"):
+            (self.directory / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._write_settings(settings or {})
+        self._write_broker_settings()
+
+    def __enter__(self) -> "Rehearsal":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop_all()
+
+    # -- processes ----------------------------------------------------------------------------------------------------
+
+    def start(self, *names: str) -> None:
+        """Start processes and wait until each does its work.
+
+        Raises: Unavailable naming the process and its log when one does not come up.
+        """
+        for name in names:
+            self.spawn(name)
+            self._until_ready(name)
+
+    def spawn(self, name: str) -> None:
+        """Start a process and do not wait for it."""
+        with open(self.log_of(name), "ab") as log:
+            self._running[name] = subprocess.Popen(
+                self._command(name), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment()
+            )
+
+    def kill(self, name: str) -> None:
+        """Kill a process with SIGKILL, as a power cut or a bug would."""
+        process = self._running.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def stop(self, name: str) -> None:
+        """End a process in order, or by force when it does not end within 10 s."""
+        process = self._running.pop(name)
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def stop_all(self) -> None:
+        """End everything that runs."""
+        for name in reversed(self.ORDER):
+            if name in self._running:
+                self.stop(name)
+
+    def runs(self, name: str) -> bool:
+        """Tell whether a process runs."""
+        process = self._running.get(name)
+        return process is not None and process.poll() is None
+
+    def log_of(self, name: str) -> Path:
+        """Return where a process writes its log."""
+        return self.directory / "logs" / f"{name}.log"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which commands of this rehearsal run."""
+        return {
+            **os.environ,
+            "SENTINEL_CONFIG": str(self.config),
+            "SENTINEL_SIM_DIR": str(self.directory),
+            "PYTHONUNBUFFERED": "1",
+            "ORT_DISABLE_TELEMETRY": "1",
+        }
+
+    def _command(self, name: str) -> list[str]:
+        python = [sys.executable, "-m"]
+        if name == "world":
+            return [*python, "drivers.sim", "--dir", str(self.directory)]
+        if name == "broker":
+            program = broker_program()
+            if program:
+                return [program, "-c", str(self.directory / "mosquitto.conf")]
+            return [*python, "iotcore", "--config", str(self.directory / "rumqttd.toml")]
+        if name == "street":
+            broker = f"mqtt://127.0.0.1:{self.broker_port}"
+            return [*python, "sentinel.street", "--broker", broker, "--store", str(self.store)]
+        module = "sentinel.console.app" if name == "console" else f"sentinel.{name}"
+        return [*python, module, "--config", str(self.config)]
+
+    def _until_ready(self, name: str) -> None:
+        ready: Mapping[str, Callable[[], bool]] = {
+            "world": lambda: (self.directory / "world.sock").exists() and bool(self.world("state")),
+            "broker": lambda: _listens(self.broker_port),
+            "street": lambda: self.store.exists(),
+            "gate": lambda: self.status() is not None,
+            "uplink": lambda: (self.directory / "run" / "uplink.json").exists(),
+            "console": lambda: _listens(self.console_port),
+        }
+        try:
+            self.wait(lambda: ready[name]() or None, _START_S, while_running=name)
+        except Unavailable as error:
+            tail = self.log_of(name).read_text(errors="replace").splitlines()[-5:]
+            raise Unavailable(f"{name} did not come up ({error}); its log {self.log_of(name)} ends: {tail}") from error
+
+    # -- looking and acting -------------------------------------------------------------------------------------------
+
+    def world(self, do: str, **request: Any) -> dict[str, Any]:
+        """Ask the simulated world something.
+
+        Raises: PortLost when it is not there; RequestError when it cannot do that.
+        """
+        with contextlib.closing(client(self.directory)) as world:
+            return world.do(do=do, **request)
+
+    def leave(self) -> None:
+        """Let whoever stands there walk away, for as long as a camera needs to see that the place is empty."""
+        self.world("leave")
+        time.sleep(WALK_AWAY_S)
+
+    def ctl(self, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run `sentinelctl` as a maintainer would, and return what it printed and its exit code."""
+        command = [sys.executable, "-m", "sentinel.cli", *args]
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, env=self.environment(), check=False, timeout=60
+        )
+
+    def ctl_json(self, *args: str, stdin: str = "") -> dict[str, Any]:
+        """Run `sentinelctl --json` and return its document."""
+        done = self.ctl("--json", *args, stdin=stdin)
+        try:
+            return json.loads(done.stdout)
+        except ValueError as error:
+            said = done.stderr or done.stdout
+            raise SentinelError(f"sentinelctl {' '.join(args)} answered no JSON: {said}") from error
+
+    def enrol(self, people: Iterable[Mapping[str, Any]]) -> None:
+        """Put people into the roster.
+
+        Raises: SentinelError with what `sentinelctl people add` said when somebody was refused.
+        """
+        lines = "\n".join(json.dumps(person, ensure_ascii=False) for person in people)
+        done = self.ctl("people", "add", "--from", "-", stdin=lines)
+        if done.returncode:
+            raise SentinelError(f"not everybody could be enrolled: {done.stderr}")
+
+    def status(self) -> dict[str, Any] | None:
+        """Return the gate's own status, or None while no gate answers."""
+        from sentinel.control import ask
+
+        try:
+            return ask(self.directory / "run" / "control.sock", {"v": 1, "verb": "status"}, 2.0)
+        except Unavailable:
+            return None
+
+    def reader(self) -> LedgerReader:
+        """Return a reader of the gate's ledger."""
+        return LedgerReader(self.directory / "state" / "ledger.db")
+
+    def wait(self, look: Callable[[], _T | None], timeout_s: float, while_running: str | None = None) -> _T:
+        """Return what `look` finds as soon as it is not None.
+
+        Raises: Unavailable when it found nothing in time, or the process that should bring it ended.
+        """
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            found = look()
+            if found is not None:
+                return found
+            if while_running is not None and not self.runs(while_running):
+                raise Unavailable(f"{while_running} ended")
+            time.sleep(LOOK_S)
+        raise Unavailable(f"nothing came within {timeout_s:.0f} s")
+
+    # -- settings -----------------------------------------------------------------------------------------------------
+
+    def _write_settings(self, changes: Mapping[str, Any]) -> None:
+        template = Path(__file__).resolve().parents[1] / "config" / "demo.toml"
+        text = template.read_text(encoding="utf-8")
+        for mark, value in {
+            "@DIR@": self.directory,
+            "@MODELS@": self.models_dir,
+            "@BROKER_PORT@": self.broker_port,
+            "@CONSOLE_PORT@": self.console_port,
+            **changes,
+        }.items():
+            text = text.replace(mark, str(value))
+        self.config.write_text(text, encoding="utf-8")
+
+    def _write_broker_settings(self) -> None:
+        for name, form in (("mosquitto.conf", _MOSQUITTO_CONF), ("rumqttd.toml", _RUMQTTD_CONF)):
+            (self.directory / name).write_text(form.format(port=self.broker_port), encoding="utf-8")
+
+
+def _listens(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as sock:
+        sock.settimeout(0.5)
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def synthetic_person(name: str, number: str, pictures: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return a roster line for a person who does not exist."""
+    return {
+        "name": name,
+        "number": number,
+        "pictures": [str(picture) for picture in pictures],
+        "consent": "rehearsal: synthetic person" if pictures else "",
+    }

@@ -1,0 +1,194 @@
+"""Process, at the street office: store every gate's entries once, answer with receipts, report what is missing."""
+
+import argparse
+import json
+import logging
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sentinel.core.errors import UsageError
+from sentinel.core.retry import Backoff
+from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
+from sync.broker import BrokerLost, Credentials, MqttBroker
+from sync.entry import epoch_text
+from sync.gaps import GateReport, read_report
+from sync.receive import Receiver, Store
+from sync.wire import utc_text
+
+log = logging.getLogger(__name__)
+
+TURN_S = 0.5
+CONNECT_S = 5.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
+CALM_S = 10.0
+WATCHDOG_S = 5.0  # a third of the shortest watchdog anybody would set
+SESSION_S = 7 * 24 * 3600  # the broker keeps what gates send while we are away
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve until SIGTERM, or print the report."""
+    args = _parser().parse_args(argv)
+    end_process(partial(print_report, args) if args.verb == "report" else partial(serve, args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    store = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    store.add_argument("--store", type=Path, help="the street's database, made when it is missing (default: street.db)")
+    parser = argparse.ArgumentParser(
+        prog="sentinel-street",
+        parents=[store],
+        description="Receive the entries of every gate, store each once, answer with receipts.",
+        epilog="Example: sentinel-street --broker mqtt://127.0.0.1:1883 --store /var/lib/sentinel-street/street.db",
+    )
+    known = os.environ.get
+    parser.add_argument("--broker", default=known("SENTINEL_BROKER"), help="mqtt://HOST:PORT or mqtts://HOST:PORT")
+    parser.add_argument("--name", default="street", help="tells receivers of one broker apart (default: %(default)s)")
+    parser.add_argument("--username", default=known("SENTINEL_USERNAME"))
+    for option, what in (("password", "holds the password"), ("ca", "certifies the broker"), ("cert", "is ours")):
+        name = f"{option}_file"
+        parser.add_argument(
+            f"--{option}-file", type=Path, default=known(f"SENTINEL_{name.upper()}"), help=f"the file that {what}"
+        )
+    parser.add_argument("--key-file", type=Path, default=known("SENTINEL_KEY_FILE"), help="the key of --cert-file")
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    verbs = parser.add_subparsers(dest="verb", metavar="report")
+    report = verbs.add_parser(
+        "report",
+        parents=[store],
+        help="print what each gate has sent and what is missing; also beside a running receiver",
+        epilog="Example: sentinel-street report --store /var/lib/sentinel-street/street.db --json",
+    )
+    report.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Receive until SIGTERM or SIGINT."""
+    if not args.broker:
+        raise UsageError("no broker; name it with --broker mqtt://HOST:PORT or in SENTINEL_BROKER")
+    start_logging(args.log_level)
+    stop = stop_on_signals()
+    broker = MqttBroker(
+        args.broker,
+        f"sentinel-street-{args.name}",
+        credentials=Credentials(
+            username=args.username,
+            password_file=args.password_file and Path(args.password_file),
+            ca_file=args.ca_file and Path(args.ca_file),
+            cert_file=args.cert_file and Path(args.cert_file),
+            key_file=args.key_file and Path(args.key_file),
+        ),
+        clean_start=False,
+        session_expiry_s=SESSION_S,
+        manual_ack=True,
+    )
+    with Store(_store(args)) as store:
+        sd_notify("READY=1")
+        Street(Receiver(store, broker, wall_ns=time.time_ns), args.broker).run(stop)
+    broker.close()
+    return 0
+
+
+class Street:
+    """The receiver's connection, for ever."""
+
+    def __init__(self, receiver: Receiver, url: str) -> None:
+        self._receiver, self._url = receiver, url
+        self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random.random)
+        self._outage_began: float | None = None
+        self._fed = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Connect and receive until `stop`; wait a while after each failure."""
+        while not stop.is_set():
+            try:
+                self._connected_spell(stop)
+            except BrokerLost as error:
+                stop.wait(self._failed(error))
+
+    def _connected_spell(self, stop: threading.Event) -> None:
+        self._receiver.connect(CONNECT_S)
+        began = time.monotonic()
+        after = "" if self._outage_began is None else f" again after {began - self._outage_began:.0f} s"
+        log.info("connected to %s%s", self._url, after)
+        self._outage_began = None
+        while not stop.is_set():
+            self._receiver.turn(TURN_S)
+            now = time.monotonic()
+            if now - began > CALM_S:
+                self._backoff.reset()
+            if now - self._fed > WATCHDOG_S:
+                self._fed = now
+                sd_notify("WATCHDOG=1")
+
+    def _failed(self, error: BrokerLost) -> float:
+        log.log(logging.DEBUG if self._outage_began else logging.WARNING, "%s: %s", error.layer, error)
+        if self._outage_began is None:
+            self._outage_began = time.monotonic()
+        sd_notify("WATCHDOG=1")  # a broker that is away is no reason to be killed
+        return self._backoff.refused() if error.layer in ("credentials", "takeover") else self._backoff.next()
+
+
+def print_report(args: argparse.Namespace) -> int:
+    """Print what the street holds and lacks of each gate."""
+    gates = read_report(_store(args))
+    if args.json:
+        json.dump({"v": 1, "gates": [as_json(gate) for gate in gates]}, sys.stdout, ensure_ascii=False, indent=1)
+        print()
+        return 0
+    print("\n".join(line for gate in gates for line in as_lines(gate)) or "no gate has sent anything yet")
+    return 0
+
+
+def as_json(gate: GateReport) -> dict[str, Any]:
+    """Return one gate's report as plain JSON values."""
+    return {
+        "device": gate.device,
+        "entries": gate.entries,
+        "missing": gate.missing,
+        "refused": gate.refused,
+        "online": gate.online,
+        "last_seen": utc_text(gate.seen_ns),
+        "epochs": [
+            {
+                "epoch": epoch_text(epoch.epoch),
+                "entries": epoch.entries,
+                "last": epoch.last,
+                "gaps": [[run.first, run.last] for run in epoch.missing],
+            }
+            for epoch in gate.epochs
+        ],
+        "forks": [str(key) for key in gate.forks],
+        "breaks": [str(key) for key in gate.breaks],
+        "forgotten": [str(key) for key in gate.forgotten],
+    }
+
+
+def as_lines(gate: GateReport) -> Sequence[str]:
+    """Return one gate's report as lines for people."""
+    online = {True: "online", False: "offline", None: "never announced"}[gate.online]
+    lines = [
+        f"{gate.device}  {online}  last seen {utc_text(gate.seen_ns)}",
+        f"  {gate.entries} entries in {len(gate.epochs)} epochs, {gate.missing} missing, {gate.refused} refused",
+    ]
+    for epoch in gate.epochs:
+        for run in epoch.missing:
+            lines.append(f"  GAP    {epoch_text(epoch.epoch)}  {run.first}-{run.last} ({run.count} entries)")
+    for word, keys in (("FORK", gate.forks), ("BREAK", gate.breaks), ("FORGOT", gate.forgotten)):
+        lines += [f"  {word:6} {key}" for key in keys]
+    return lines
+
+
+def _store(args: argparse.Namespace) -> Path:
+    return getattr(args, "store", Path("street.db"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Child of the gate: camera to pipeline to pipe. Small results cross the pipe, never frames, never vectors.
+
+It is a process because camera reads and native inference take no timeout and may crash the interpreter: the gate kills
+it when it goes quiet and goes on with cards and staff. It holds no barrier, no ports, no ledger.
+"""
+
+import ctypes
+import logging
+import signal
+import time
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from drivers.camera import Camera, open_camera
+from drivers.errors import CameraLost, DriverError
+from drivers.readings import Symptom, Trouble
+from recognition.gallery import Gallery
+from recognition.pipeline import Pipeline
+from recognition.readings import Claim
+from sentinel import roster
+from sentinel.settings import Settings, load
+from sentinel.supervise import start_logging
+from sync.vault import Vault
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_ROSTER_LOOK_S = 0.5  # an added or deleted person takes effect within a second
+_RETRY_S = (0.25, 2.0)  # the camera is tried again after the first wait, doubling to the second
+_READ_S = 0.5
+
+
+def run(pipe: Connection, config: str) -> None:
+    """Look through the camera until the gate closes the pipe."""
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gate, which then closes our pipe
+    settings = load(Path(config))
+    start_logging(settings.log.level)
+    try:
+        Vision(pipe, settings).look_until_closed()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        log.debug("the gate closed the pipe; vision ends")
+
+
+def _die_with_parent() -> None:
+    # prctl(2): the kernel kills us when the gate dies, even by kill -9, even while native code hangs.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Vision:
+    """The camera, the pipeline and the gallery of one lane."""
+
+    def __init__(self, pipe: Connection, settings: Settings) -> None:
+        self._pipe = pipe
+        self._settings = settings
+        self._vault = Vault.open(settings.paths.secrets_dir, create=False)
+        face = settings.face
+        self._pipeline = Pipeline.open(
+            settings.paths.models_dir,
+            pack=face.pack,
+            threads=face.threads,
+            detector_width=face.detector_width,
+            min_face_px=face.min_face_px,
+            one_to_one=face.similarity_one_to_one,
+            one_to_many=face.similarity_one_to_many,
+        )
+        self._mark: roster.Mark | None = None
+        self._looked = 0.0
+        self._claim: Claim | None = None
+
+    def look_until_closed(self) -> None:
+        """Read, judge, send; a lost camera is told and opened again, the models stay loaded."""
+        wait_s = _RETRY_S[0]
+        while True:
+            try:
+                with self._open() as camera:
+                    while True:
+                        self._turn(camera)
+                        wait_s = _RETRY_S[0]
+            except DriverError as error:
+                self._pipe.send(Trouble(at_mono=time.monotonic(), symptom=Symptom.LOST, detail=str(error)))
+            self._take_claims(wait_s)
+            wait_s = min(wait_s * 2, _RETRY_S[1])
+
+    def _open(self) -> Camera:
+        camera = self._settings.camera
+        return open_camera(camera.source, width=camera.width, height=camera.height)
+
+    def _turn(self, camera: Camera) -> None:
+        self._refresh_gallery()
+        self._take_claims(0.0)
+        began = time.monotonic()
+        frame = camera.read(_READ_S)
+        if frame is None:
+            raise CameraLost(f"{self._settings.camera.source}: no picture for {_READ_S} s; check its cable")
+        reading = self._pipeline.look(frame.pixels, frame.at_mono, claim=self._claim.person if self._claim else None)
+        self._pipe.send(reading)
+        # Between two looks the processor belongs to the rest of the box; a claim cuts the pause short.
+        self._take_claims(max(0.0, 1.0 / self._settings.camera.fps - (time.monotonic() - began)))
+
+    def _take_claims(self, wait_s: float) -> None:
+        while self._pipe.poll(wait_s):
+            message = self._pipe.recv()
+            if isinstance(message, Claim):
+                self._claim = message
+                self._answer_at_once(message)
+            wait_s = 0.0
+        if self._claim and time.monotonic() - self._claim.at_mono > self._settings.fusion.window_s:
+            self._claim = None
+
+    def _answer_at_once(self, claim: Claim) -> None:
+        reading = self._pipeline.recheck(claim.person, time.monotonic())
+        if reading is not None:
+            self._pipe.send(reading)
+
+    def _refresh_gallery(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < _ROSTER_LOOK_S:
+            return
+        self._looked = now
+        mark = roster.mark_of(self._settings.paths.roster)
+        if mark == self._mark:
+            return
+        members = roster.load(self._settings.paths.roster, self._vault)
+        self._pipeline.gallery = gallery_of(members, self._pipeline.model)
+        self._mark = mark
+
+
+def gallery_of(members: Mapping[str, roster.Member], model: str) -> Gallery:
+    """Return the gallery of everybody who may pass and has a template of this model."""
+    people = {}
+    for member in members.values():
+        vectors = [np.frombuffer(template.vector, "<f4") for template in member.templates if template.model == model]
+        if vectors:
+            people[member.token] = np.stack(vectors)
+    return Gallery(model, people)

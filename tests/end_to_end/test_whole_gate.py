@@ -1,0 +1,163 @@
+"""The whole gate: people pass, devices break and heal, staff act by hand, the street receipts, a maintainer sees it."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sentinel.rehearsal import Rehearsal
+from sync.entry import Entry
+
+from .conftest import CARD_PERSON, number_of, until_mode
+
+pytestmark = [pytest.mark.models, pytest.mark.broker, pytest.mark.timeout(240)]
+
+BACK_S = 5.0  # a device that returns must be used within this
+PASSAGE_S = 20.0
+
+
+def entries(stage: Rehearsal, kind: str) -> list[Entry]:
+    with stage.reader() as reader:
+        return list(reversed(reader.newest(1000, kind)))
+
+
+def next_entry(stage: Rehearsal, kind: str, seen: int, timeout_s: float = PASSAGE_S) -> Entry:
+    """Return the entry of this kind after the first `seen` ones."""
+
+    def look() -> Entry | None:
+        found = entries(stage, kind)
+        return found[seen] if len(found) > seen else None
+
+    return stage.wait(look, timeout_s)
+
+
+def come(stage: Rehearsal, **person: object) -> dict:
+    """Let a person come and go; return the passage that was recorded."""
+    seen = len(entries(stage, "passage"))
+    walked = len(entries(stage, "barrier"))
+    stage.world("arrive", **{"picture": None, "card": None, "skin_celsius": 36.4, **person})
+    data = next_entry(stage, "passage", seen).data
+    if data["outcome"] == "open":
+        next_entry(stage, "barrier", walked)
+    stage.leave()
+    return data
+
+
+def relay_rises(stage: Rehearsal) -> int:
+    return sum(edge["value"] for edge in stage.world("edges")["edges"])
+
+
+def component(status: dict, name: str) -> dict:
+    return next(each for each in status["components"] if each["name"] == name)
+
+
+def test_people_pass_or_do_not_as_the_rules_demand_and_the_street_receipts_all(stage, faces_dir):
+    by_face = come(stage, picture=str(faces_dir / "obama2.jpg"))
+    assert (by_face["outcome"], by_face["method"]) == ("open", "face")
+    by_card = come(stage, card=CARD_PERSON)
+    assert (by_card["outcome"], by_card["method"]) == ("open", "card")
+    stranger = come(stage, picture=str(faces_dir / "impostor_2.jpg"))
+    assert (stranger["outcome"], stranger["reasons"][0]) == ("hold", "face-unknown")
+    assert "person" not in stranger
+    expired = come(stage, card=CARD_PERSON | {"valid_from": "20000101", "valid_until": "20200101"})
+    assert (expired["outcome"], expired["reasons"][0]) == ("refuse", "card-expired")
+    hot = come(stage, card=CARD_PERSON, skin_celsius=38.5)
+    assert (hot["outcome"], hot["reasons"][0]) == ("hold", "temperature-high")
+    assert relay_rises(stage) == 2
+
+    status = stage.wait(lambda: receipted(stage), 30.0)
+    assert status["balance"]["appended"] == status["balance"]["receipted"]
+    assert stage.ctl("check", "ledger").returncode == 0
+
+
+def receipted(stage: Rehearsal) -> dict | None:
+    status = stage.ctl_json("show", "status")
+    return status if status["balance"]["pending"] == 0 else None
+
+
+def test_a_pulled_reader_changes_the_mode_and_is_back_after_it_returned(stage, faces_dir):
+    stage.world("fault", device="card", fault="unplug")
+    status = until_mode(stage, "assisted", 10.0)
+    assert component(status, "card")["symptom"] == "lost"
+    assert come(stage, picture=str(faces_dir / "obama2.jpg"))["outcome"] == "open", "the gate goes on"
+    stage.world("heal", device="card")
+    until_mode(stage, "automatic", BACK_S)
+    assert come(stage, card=CARD_PERSON)["outcome"] == "open"
+    assert [entry.data["device"] for entry in entries(stage, "fault")] == ["card"]
+    assert [entry.data["device"] for entry in entries(stage, "repair")] == ["card"]
+
+
+def test_ten_seconds_of_noise_are_a_fault_of_the_reader_and_heal_by_themselves(stage, faces_dir):
+    stage.world("fault", device="card", fault="noise")
+    began = time.monotonic()
+    status = until_mode(stage, "assisted", 10.0)
+    assert component(status, "card")["symptom"] == "noise"
+    while time.monotonic() - began < 10.0:  # the gate goes on, however long it lasts
+        assert come(stage, picture=str(faces_dir / "obama2.jpg"))["outcome"] == "open"
+    stage.world("heal", device="card")
+    until_mode(stage, "automatic", BACK_S)
+    assert come(stage, card=CARD_PERSON)["outcome"] == "open"
+    assert [entry.data["method"] for entry in entries(stage, "passage")][-1] == "card"
+
+
+def test_a_camera_that_goes_dark_leaves_the_cards_and_says_so(stage):
+    stage.world("fault", device="camera", fault="unplug")
+    status = until_mode(stage, "assisted", 10.0)
+    assert component(status, "vision")["symptom"] == "lost"
+    assert come(stage, card=CARD_PERSON)["outcome"] == "open"
+    stage.world("heal", device="camera")
+    until_mode(stage, "automatic", BACK_S)
+
+
+def test_staff_register_by_hand_with_the_gate_alive_and_with_the_gate_killed(stage):
+    def register(request: str) -> dict:
+        done = stage.ctl(
+            "--json", "register", "--name", "样本己", "--reason", "visitor", "--celsius", "36.5", "--request", request,
+            stdin=number_of(11) + "\n",
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert register("by-hand-1")["by"] == "gate"
+    stage.kill("gate")
+    status = stage.ctl("--lang", "en", "show", "status")
+    assert status.returncode == 3
+    assert "not running" in status.stdout.splitlines()[0] + status.stderr
+    answer = register("by-hand-2")
+    assert (answer["by"], answer["opened"], answer["kept"]) == ("one-shot", True, "durable")
+    assert register("by-hand-2")["key"] == answer["key"], "a repeated request is one entry"
+    stage.start("gate")
+    assert register("by-hand-3")["by"] == "gate", "the one-shot let the barrier go"
+    done = entries(stage, "registration")
+    assert [entry.request for entry in done] == ["by-hand-1", "by-hand-2", "by-hand-3"]
+    assert [entry.data["written_by"] for entry in done] == ["gate", "one-shot", "gate"]
+    assert relay_rises(stage) >= 3
+    assert stage.ctl("check", "ledger").returncode == 0
+
+
+def test_nothing_personal_is_in_any_log_or_on_the_wire_or_in_the_clear_on_disk(stage, faces_dir):
+    come(stage, picture=str(faces_dir / "obama2.jpg"))
+    come(stage, card=CARD_PERSON)
+    stage.ctl("register", "--name", "样本己", "--reason", "visitor", stdin=number_of(11) + "\n")
+    stage.wait(lambda: receipted(stage), 30.0)
+    names = ("样本甲", "样本丁", "样本己", number_of(1), number_of(7), number_of(11))
+    secrets = [form for name in names for form in (name.encode(), name.encode("utf-16-le"))]
+    files = [path for path in stage.directory.rglob("*") if path.is_file() and "camera" not in path.parts]
+    assert any(path.name == "gate.log" for path in files)
+    assert any(path.name == "street.db" for path in files)
+    leaks = [(path.name, secret) for path in files for secret in secrets if secret in path.read_bytes()]
+    assert leaks == []
+
+
+def test_a_misspelt_setting_ends_the_gate_with_one_line_and_78(stage):
+    text = stage.config.read_text().replace("limit_celsius = 37.3", "limit_celcius = 37.3")
+    wrong = stage.directory / "wrong.toml"
+    wrong.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "sentinel.gate", "--config", str(wrong)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 78
+    assert "limit_celcius" in done.stderr and "limit_celsius" in done.stderr
+    assert "Traceback" not in done.stderr

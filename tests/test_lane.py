@@ -1,0 +1,338 @@
+"""The deciding thread: an entry before every opening, staff never held up, faults that do not stop the gate."""
+
+import queue
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from drivers.errors import PortLost
+from drivers.readings import BarrierEvent, BarrierEventKind, CardKind, CardReading, Sign, Symptom, ThermalField, Trouble
+from recognition.readings import Candidate, FaceReading, NoFace
+from sentinel.control import Peer
+from sentinel.core.fusion import Fuser
+from sentinel.core.health import Component, Health, Mode
+from sentinel.core.model import Person, Policy, Profile, SkinTemperature
+from sentinel.hand import Hand
+from sentinel.keeper import Keeper
+from sentinel.lane import Asked, DeviceFailed, FromDevice, Lane, Rules
+from sync.ledger import LedgerReader, LedgerWriter
+from sync.stamp import now_stamp
+from sync.vault import Vault
+
+NUMBER = "11010519491231002X"
+STAFF = Peer(pid=1, uid=4242, name="guard")
+SELF = Peer(pid=2, uid=0, name="root")
+
+
+class Clock:
+    """Time that stands still until told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class SpyBarrier:
+    """A barrier that writes down what it did, and what the ledger held at that moment."""
+
+    def __init__(self, count: "callable") -> None:
+        self.pulses: list[int] = []
+        self.lights: list[str] = []
+        self.fire_active = False
+        self.broken = False
+        self._count = count
+
+    def pulse(self, _seconds: float) -> None:
+        if self.broken:
+            raise PortLost("relay board is gone; check its cable")
+        self.pulses.append(self._count())
+
+    def show(self, light: str, buzz: int = 0) -> None:
+        self.lights.append(light)
+
+    def tick(self, _now: float) -> None:
+        if self.broken:
+            raise PortLost("relay board is gone; check its cable")
+
+    def close(self) -> None:
+        self.broken = self.broken
+
+
+class Stand:
+    """A lane with a real ledger, a real vault and a barrier that writes down."""
+
+    def __init__(self, folder: Path, profile: Profile = Profile.FACE) -> None:
+        self.clock = Clock()
+        self.vault = Vault.open(folder / "secrets", create=True)
+        self.ledger = LedgerWriter.open(folder / "ledger.db", vault=self.vault, owner="gate", start_body={})
+        self.reader = LedgerReader(folder / "ledger.db")
+        self.barrier = SpyBarrier(lambda: len(self.openings()))
+        self.token = self.vault.token(NUMBER)
+        self.person = Person(token=self.token, name="样本甲", number_masked="110105********002X", has_face=True)
+        self.claims: list[str] = []
+        hand = Hand(lambda: self.barrier, self._on_barrier, clock=self.clock)
+        self.lane = Lane(
+            rules=Rules(
+                policy=Policy(profile=profile, temperature_limit_celsius=37.3),
+                lane="lane-1",
+                direction="in",
+                pulse_s=0.5,
+                measure=lambda field: SkinTemperature(
+                    at_mono=field.at_mono, skin_celsius=field.celsius[0], raw_celsius=field.celsius[0], ambient_celsius=25.0
+                ),
+                trusted_uids=frozenset((0,)),
+            ),
+            fuser=Fuser(profile=profile, temperature=True, window_s=4.0, repeat_s=5.0),
+            health=Health(),
+            keeper=Keeper(
+                ledger=self.ledger, spool=folder / "spool.jsonl", vault=self.vault, stamp=now_stamp, bound_s=5.0
+            ),
+            hand=hand,
+            people={self.token: self.person},
+            token_of=self.vault.token,
+            claim=lambda claim: self.claims.append(claim.person),
+            today=lambda: date(2026, 11, 22),
+            clock_trusted=lambda: True,
+            clock=self.clock,
+        )
+        self.lane.turn(None)
+
+    def _on_barrier(self, symptom: str | None, detail: str) -> None:
+        self.lane.report(Component.BARRIER, symptom, detail)
+
+    def entries(self, kind: str) -> list[dict]:
+        return [entry.data for entry in reversed(self.reader.newest(100, kind))]
+
+    def openings(self) -> list[dict]:
+        passages = [data for data in self.entries("passage") if data["outcome"] == "open"]
+        return passages + [data for data in self.entries("registration") if data["opened"]] + self.entries("opening")
+
+    def warm(self, celsius: float) -> None:
+        field = ThermalField(
+            at_mono=self.clock.now, width=1, height=1, celsius=(celsius,), ambient_celsius=25.0
+        )
+        self.lane.turn(FromDevice("thermal", field))
+
+    def face(self, person: str | None, *, track: int = 1, claimed: Candidate | None = None) -> None:
+        known = Candidate(person=person, similarity=0.7, required=0.5, reached=True) if person else None
+        self.lane.turn(
+            FaceReading(
+                at_mono=self.clock.now, track=track, box=(10, 10, 120, 150), frame_width=640, frame_height=480,
+                confidence=0.9, identified=known, nearest_similarity=0.7 if person else 0.2, required_similarity=0.5,
+                claimed=claimed, model="m",
+            )
+        )
+
+    def card(self, until: date = date(2040, 1, 1)) -> None:
+        self.lane.turn(
+            FromDevice(
+                "card",
+                CardReading(
+                    at_mono=self.clock.now, kind=CardKind.RESIDENT, number=NUMBER, number_ok=True, name="样本甲",
+                    valid_from=date(2020, 1, 1), valid_until=until,
+                ),
+            )
+        )
+
+    def ask(self, peer: Peer = STAFF, **request: object) -> dict:
+        asked = Asked({"v": 1, **request}, peer)
+        self.lane.turn(asked)
+        try:
+            return dict(asked.reply.get_nowait())
+        except queue.Empty:
+            raise AssertionError("the lane gave no answer in its turn") from None
+
+
+@pytest.fixture
+def stand(tmp_path):
+    built = Stand(tmp_path)
+    yield built
+    built.ledger.close("end of test")
+
+
+def test_a_known_face_of_normal_temperature_opens_and_the_entry_is_there_before_the_pulse(stand):
+    stand.warm(36.4)
+    stand.face(stand.token)
+    stand.warm(36.5)
+    assert stand.barrier.pulses == [1], "at the moment of the pulse the ledger must already hold the opening"
+    [passage] = stand.entries("passage")
+    assert (passage["outcome"], passage["method"], passage["person"]) == ("open", "face", stand.token)
+    assert passage["similarity"] == 0.7
+    assert stand.barrier.lights == ["green"]
+
+
+def test_the_ledgers_body_names_nobody_and_the_personal_part_opens_only_with_the_vault(stand):
+    stand.face(stand.token)
+    stand.warm(36.5)
+    [entry] = stand.reader.newest(1, "passage")
+    assert "样本甲" not in entry.body.decode()
+    assert NUMBER not in entry.body.decode()
+    assert stand.vault.unseal(entry.personal_key, entry.personal)["name"] == "样本甲"
+
+
+def test_a_stranger_is_held_after_the_window_and_nothing_moves(stand):
+    stand.face(None)
+    stand.warm(36.5)
+    stand.clock.now += 4.1
+    stand.face(None)
+    [passage] = stand.entries("passage")
+    assert (passage["outcome"], passage["reasons"][0]) == ("hold", "face-unknown")
+    assert "person" not in passage
+    assert stand.barrier.pulses == []
+    assert stand.lane.told.outcome == "hold"
+
+
+def test_a_hot_person_is_held(stand):
+    stand.face(stand.token)
+    stand.warm(38.1)
+    assert stand.entries("passage")[0]["reasons"][0] == "temperature-high"
+    assert stand.barrier.pulses == []
+
+
+def test_an_expired_card_is_refused(stand):
+    stand.warm(36.4)
+    stand.card(until=date(2020, 1, 1))
+    stand.clock.now += 4.1
+    stand.lane.turn(None)
+    [passage] = stand.entries("passage")
+    assert (passage["outcome"], passage["reasons"][0]) == ("refuse", "card-expired")
+    assert stand.barrier.pulses == []
+
+
+def test_a_card_makes_vision_look_for_its_holder_once(stand):
+    stand.card()
+    stand.face(None, claimed=None)
+    assert stand.claims == [stand.token]
+
+
+def test_a_registration_by_hand_opens_and_names_the_operator_from_the_kernel(stand):
+    answer = stand.ask(
+        verb="register", request="request-1", reason="visitor", document="id-card", number=NUMBER, name="样本己",
+        skin_celsius=36.5, operator="somebody-else",
+    )
+    assert answer["ok"] and answer["opened"]
+    [data] = stand.entries("registration")
+    assert data["operator"] == "guard", "only our own user and root may name an operator"
+    assert stand.barrier.pulses == [1]
+
+
+def test_the_one_shot_may_name_the_operator(stand):
+    stand.ask(SELF, verb="open", request="request-1", reason="delivery", operator="guard-2")
+    assert stand.entries("opening")[0]["operator"] == "guard-2"
+
+
+def test_a_repeated_request_is_one_entry_and_one_pulse(stand):
+    first = stand.ask(verb="open", request="request-1", reason="delivery")
+    again = stand.ask(verb="open", request="request-1", reason="delivery")
+    assert first == again
+    assert len(stand.entries("opening")) == 1
+    assert len(stand.barrier.pulses) == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        ({"verb": "dance", "request": "request-1"}, "dance"),
+        ({"verb": "open", "request": "request-1", "reason": "because"}, "reason"),
+        ({"verb": "open", "reason": "delivery"}, "request id"),
+        ({"verb": "register", "request": "request-1", "reason": "visitor", "document": "id-card", "name": "样本",
+          "number": "110105194912310021"}, "check digit"),
+        ({"verb": "register", "request": "request-1", "reason": "visitor", "document": "none", "name": "样本",
+          "skin_celsius": 73.0}, "temperature"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_words_and_nothing_moves(stand, request_, told):
+    answer = stand.ask(**request_)
+    assert not answer["ok"]
+    assert answer["exit_code"] == 64
+    assert told in answer["error"]
+    assert stand.barrier.pulses == []
+
+
+def test_when_nothing_can_be_recorded_the_machine_holds_and_staff_still_open(tmp_path):
+    stand = Stand(tmp_path)
+    stand.ledger.close("the disk is gone")
+    (tmp_path / "spool.jsonl").mkdir()  # nothing can be appended to a folder
+    stand.face(stand.token)
+    stand.warm(36.5)
+    assert stand.barrier.pulses == [], "no unrecorded opening by the machine"
+    answer = stand.ask(verb="open", request="request-1", reason="device-fault")
+    assert answer["ok"] and answer["kept"] == "lost"
+    assert len(stand.barrier.pulses) == 1, "no disk holds a person that staff let through"
+
+
+def test_a_ledger_that_cannot_be_written_spools_and_the_machine_goes_on(tmp_path):
+    stand = Stand(tmp_path)
+    stand.ledger.close("the disk is gone")
+    stand.face(stand.token)
+    stand.warm(36.5)
+    assert len(stand.barrier.pulses) == 1
+    assert (tmp_path / "spool.jsonl").stat().st_size > 0
+    assert NUMBER not in (tmp_path / "spool.jsonl").read_text()
+
+
+def test_faults_and_repairs_are_entries_and_the_mode_follows(stand):
+    for device in ("card", "thermal"):
+        stand.lane.turn(FromDevice(device, Sign(at_mono=stand.clock.now)))
+    stand.lane.turn(NoFace(at_mono=stand.clock.now))
+    stand.lane.report(Component.LEDGER, None)
+    assert stand.lane.mode == Mode.AUTOMATIC
+    stand.lane.turn(DeviceFailed("card", Symptom.LOST, "unplugged"))
+    assert stand.lane.mode == Mode.ASSISTED
+    stand.clock.now += 3.0
+    stand.lane.turn(FromDevice("card", Sign(at_mono=stand.clock.now)))
+    assert stand.lane.mode == Mode.AUTOMATIC
+    assert [data["symptom"] for data in stand.entries("fault")] == ["lost"]
+    assert stand.entries("repair")[0]["lasted_s"] == 3.0
+    assert [data["mode"] for data in stand.entries("mode")] == ["automatic", "assisted", "automatic"]
+
+
+def test_an_unreadable_card_is_the_cards_fault_and_not_the_readers(stand):
+    trouble = Trouble(at_mono=stand.clock.now, symptom=Symptom.CARD_UNREADABLE, detail="status 41")
+    stand.lane.turn(FromDevice("card", trouble))
+    assert stand.entries("fault") == []
+    stand.clock.now += 4.1
+    stand.lane.turn(None)
+    assert stand.entries("passage")[0]["outcome"] == "hold"
+
+
+def test_a_relay_board_that_is_gone_is_a_fault_and_is_taken_again(stand):
+    stand.barrier.broken = True
+    stand.lane.turn(None)
+    assert [data["device"] for data in stand.entries("fault")] == ["barrier"]
+    answer = stand.ask(verb="open", request="request-1", reason="delivery")
+    assert not answer["ok"] and "key switch" in answer["error"]
+    stand.barrier.broken = False
+    stand.clock.now += 1.1
+    stand.lane.turn(None)
+    assert len(stand.entries("repair")) == 1
+
+
+def test_what_the_wires_say_is_recorded_with_the_right_it_used(stand):
+    stand.ask(verb="open", request="request-1", reason="delivery")
+    stand.lane.turn(BarrierEvent(at_mono=stand.clock.now, kind=BarrierEventKind.PASSED))
+    stand.lane.turn(BarrierEvent(at_mono=stand.clock.now, kind=BarrierEventKind.INTRUSION))
+    passed, intrusion = stand.entries("barrier")
+    assert passed["after"] == str(stand.reader.newest(1, "opening")[0].key)
+    assert "after" not in intrusion
+
+
+def test_in_a_fire_everybody_is_let_through(stand):
+    stand.barrier.fire_active = True
+    stand.face(None)
+    stand.clock.now += 4.1
+    stand.face(None)
+    assert stand.entries("passage")[0]["method"] == "fire"
+    assert len(stand.barrier.pulses) == 1
+
+
+def test_a_dead_camera_takes_its_last_face_with_it(stand):
+    stand.face(stand.token)
+    stand.lane.turn(DeviceFailed("vision", Symptom.LOST, "killed"))
+    stand.warm(36.5)
+    stand.clock.now += 4.1
+    stand.warm(36.5)
+    assert stand.barrier.pulses == []
