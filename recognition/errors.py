@@ -1,10 +1,13 @@
 """The errors of the face library.
 
-    RecognitionError
-    ├── ModelMissing      a model file of the manifest is not on this machine
-    ├── ModelDamaged      a file's SHA-256 or its known vectors do not agree
-    └── GalleryMismatch   vectors of different models were about to be compared
+RecognitionError
+├── ModelMissing      a model file of the manifest is not on this machine
+├── ModelDamaged      a file's SHA-256 or its known vectors do not agree
+├── GalleryMismatch   vectors of different models were about to be compared
+└── FaceUnusable      a picture was offered for enrolment and its face cannot be used
 """
+
+from recognition.readings import FaceProblem
 
 
 class RecognitionError(Exception):
@@ -21,3 +24,11 @@ class ModelDamaged(RecognitionError):
 
 class GalleryMismatch(RecognitionError):
     """Vectors made by another model cannot be compared with these."""
+
+
+class FaceUnusable(RecognitionError):
+    """A picture offered for enrolment holds no usable face; `problem` is None when it holds no face at all."""
+
+    def __init__(self, message: str, problem: FaceProblem | None) -> None:
+        super().__init__(message)
+        self.problem = problem
