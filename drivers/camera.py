@@ -17,13 +17,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from drivers.errors import CameraLost, PortSettingsError
-from drivers.readings import Frame
+from drivers.readings import Frame, Symptom
 
 log = logging.getLogger(__name__)
 
@@ -359,13 +358,6 @@ def _decode(content: bytes, what: str, name: str) -> Any:
     return pixels
 
 
-class PictureFault(StrEnum):
-    """What is wrong with pictures that do arrive."""
-
-    DARK = "dark"
-    FROZEN = "frozen"
-
-
 class PictureWatch:
     """Notice a camera that delivers pictures and shows nothing: covered, or stuck on one picture."""
 
@@ -374,7 +366,7 @@ class PictureWatch:
         self._sample: Any = None
         self._since_mono = 0.0
 
-    def see(self, frame: Frame) -> PictureFault | None:
+    def see(self, frame: Frame) -> Symptom | None:
         """Return what is wrong as of this picture, or None."""
         sample = frame.pixels[::WATCH_STEP, ::WATCH_STEP]
         same = self._sample is not None and sample.shape == self._sample.shape and bool((sample == self._sample).all())
@@ -382,5 +374,5 @@ class PictureWatch:
             self._sample = sample.copy()
             self._since_mono = frame.at_mono
         if (sample < DARK_LEVEL).mean() >= DARK_SHARE:
-            return PictureFault.DARK
-        return PictureFault.FROZEN if frame.at_mono - self._since_mono >= self._frozen_s else None
+            return Symptom.DARK
+        return Symptom.FROZEN if frame.at_mono - self._since_mono >= self._frozen_s else None

@@ -72,6 +72,8 @@ class Symptom(StrEnum):
     SILENT = "silent"  # the port is open and nothing valid came for the device's silence time
     NOISE = "noise"  # bytes arrive, but they are no frames of this device
     SELF_TEST = "self-test"  # the device says of itself that it is broken
+    DARK = "dark"  # the camera delivers pictures and sees nothing: covered, or no light
+    FROZEN = "frozen"  # the camera delivers the same picture again and again
     CARD_UNREADABLE = "card-unreadable"  # a card lies there and cannot be read: take it away and place it again
 
 

@@ -51,6 +51,7 @@ WATCHDOG_S = 5.0  # a sixth of WatchdogSec=30
 ANSWER_S = 3.0  # how long a client waits for the deciding thread; the one-shot gives up after 1 s of its own
 VISION_SILENCE_S = 2.0  # pictures come ten times a second; 2 s without any word is a hung camera or inference
 VISION_START_S = 60.0  # the first start on a new box prepares the models
+Work = tuple[str, Callable[[threading.Event], None], Callable[[BaseException], None]]  # name, work, told of failures
 INBOX = 1000  # at 20 readings a second, most of a minute; a full inbox drops the newest reading and counts it
 SETTLE_S = 8.0  # until then a device that never spoke is starting, not broken
 
@@ -232,9 +233,9 @@ class GateProcess:
             start_s=VISION_START_S,
         )
 
-    def _work(self) -> list[tuple[str, Callable[[threading.Event], None], Callable[[BaseException], None]]]:
+    def _work(self) -> list[Work]:
         server = ControlServer(self._settings.paths.control_socket, self._answer)
-        work = [("control", server.run, lambda _error: None)]
+        work: list[Work] = [("control", server.run, lambda _error: None)]
         for device in ("card", "thermal"):
             chosen = getattr(self._settings, device)
             if chosen.kind != "none":
@@ -353,6 +354,7 @@ class GateProcess:
 
 def run_vision(pipe: Connection, config: str) -> None:
     """Run the vision child. Imported here, in the child: the gate must never load what reads pictures."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is loaded; a pool makes a search slower here
     from sentinel import vision
 
     vision.run(pipe, config)

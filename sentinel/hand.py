@@ -39,7 +39,12 @@ class Hand:
 
     def pulse(self, seconds: float) -> bool:
         """Pulse the barrier; return whether it moved."""
-        return self._try(lambda barrier: barrier.pulse(seconds) or True) or False
+
+        def move(barrier: Barrier) -> bool:
+            barrier.pulse(seconds)
+            return True
+
+        return self._try(move) or False
 
     def show(self, light: str, buzz: int = 0) -> None:
         """Light a lamp and beep."""

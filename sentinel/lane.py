@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from drivers.readings import BarrierEvent, BarrierEventKind, CardReading, Junk, Sign, Symptom, ThermalField, Trouble
+from drivers.readings import (
+    BarrierEvent,
+    BarrierEventKind,
+    CardReading,
+    Junk,
+    Reading,
+    Sign,
+    Symptom,
+    ThermalField,
+    Trouble,
+)
 from recognition.readings import Claim, FaceReading, NoFace
 from sentinel.byhand import VERBS, HandAct, hand_act
 from sentinel.control import Peer, refusal
@@ -38,7 +48,7 @@ class FromDevice:
     """A reading of a named device."""
 
     device: str
-    reading: CardReading | ThermalField | Trouble | Sign | Junk
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +174,7 @@ class Lane:
         now = self._clock()
         if symptom is None:
             self.last_good[component] = now
-        change = self._health.report(component, symptom, detail, now)
+        change = self._health.report(Component(component), symptom, detail, now)
         if change is not None:
             self._keep_change(change)
         self._follow_mode()

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from drivers.camera import Camera, open_camera
+from drivers.camera import Camera, PictureWatch, open_camera
 from drivers.errors import CameraLost, DriverError
 from drivers.readings import Symptom, Trouble
 from recognition.gallery import Gallery
@@ -36,6 +37,7 @@ _READ_S = 0.5
 def run(pipe: Connection, config: str) -> None:
     """Look through the camera until the gate closes the pipe."""
     _die_with_parent()
+    cv2.setNumThreads(1)  # a pool of its own would fight the inference's threads for two small cores
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gate, which then closes our pipe
     settings = load(Path(config))
     start_logging(settings.log.level)
@@ -77,8 +79,9 @@ class Vision:
         while True:
             try:
                 with self._open() as camera:
+                    watch = PictureWatch()
                     while True:
-                        self._turn(camera)
+                        self._turn(camera, watch)
                         wait_s = _RETRY_S[0]
             except DriverError as error:
                 self._pipe.send(Trouble(at_mono=time.monotonic(), symptom=Symptom.LOST, detail=str(error)))
@@ -89,15 +92,20 @@ class Vision:
         camera = self._settings.camera
         return open_camera(camera.source, width=camera.width, height=camera.height)
 
-    def _turn(self, camera: Camera) -> None:
+    def _turn(self, camera: Camera, watch: PictureWatch) -> None:
         self._refresh_gallery()
         self._take_claims(0.0)
         began = time.monotonic()
         frame = camera.read(_READ_S)
         if frame is None:
             raise CameraLost(f"{self._settings.camera.source}: no picture for {_READ_S} s; check its cable")
-        reading = self._pipeline.look(frame.pixels, frame.at_mono, claim=self._claim.person if self._claim else None)
-        self._pipe.send(reading)
+        symptom = watch.see(frame)
+        if symptom is not None:
+            detail = f"{self._settings.camera.source}: pictures come and show nothing new or nothing at all"
+            self._pipe.send(Trouble(at_mono=frame.at_mono, symptom=symptom, detail=detail))
+        else:
+            claim = self._claim.person if self._claim else None
+            self._pipe.send(self._pipeline.look(frame.pixels, frame.at_mono, claim=claim))
         # Between two looks the processor belongs to the rest of the box; a claim cuts the pause short.
         self._take_claims(max(0.0, 1.0 / self._settings.camera.fps - (time.monotonic() - began)))
 

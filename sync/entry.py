@@ -7,13 +7,17 @@ ever holding a personal part.
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_KEY = re.compile(r"([0-9a-f]{16})-([0-9]{1,19})", re.ASCII)
 GENESIS = bytes(32)  # the hash before the first entry of a ledger
 _EPOCH_RANDOM_BITS = 32
+# Made once: json.dumps with these options builds an encoder per call, a third of the cost of an entry.
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,10 +55,10 @@ def parse_key(text: str) -> Key:
 
     Raises: ValueError when the text is no key.
     """
-    epoch, _, seq = text.partition("-")
-    if len(epoch) != 16 or not seq.isdigit():
+    found = _KEY.fullmatch(text)
+    if found is None:
         raise ValueError(f"{text!r} is no entry key; expected 16 hexadecimal digits, a dash and a number")
-    return Key(int(epoch, 16), int(seq))
+    return Key(int(found[1], 16), int(found[2]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,7 @@ class Entry:
 
 def canonical(value: Mapping[str, Any]) -> bytes:
     """Return JSON bytes that are the same for the same content: sorted keys, no spaces, UTF-8, no NaN."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _encode(value).encode()
 
 
 def entry_hash(entry: Entry) -> bytes:

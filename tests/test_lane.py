@@ -61,6 +61,12 @@ class SpyBarrier:
         self.broken = self.broken
 
 
+def measured(field: ThermalField) -> SkinTemperature:
+    """Take the one pixel for the person's temperature."""
+    [celsius] = field.celsius
+    return SkinTemperature(at_mono=field.at_mono, skin_celsius=celsius, raw_celsius=celsius, ambient_celsius=25.0)
+
+
 class Stand:
     """A lane with a real ledger, a real vault and a barrier that writes down."""
 
@@ -80,9 +86,7 @@ class Stand:
                 lane="lane-1",
                 direction="in",
                 pulse_s=0.5,
-                measure=lambda field: SkinTemperature(
-                    at_mono=field.at_mono, skin_celsius=field.celsius[0], raw_celsius=field.celsius[0], ambient_celsius=25.0
-                ),
+                measure=measured,
                 trusted_uids=frozenset((0,)),
             ),
             fuser=Fuser(profile=profile, temperature=True, window_s=4.0, repeat_s=5.0),

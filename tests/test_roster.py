@@ -61,7 +61,7 @@ def test_a_publication_changes_the_mark_and_leaves_a_reader_of_the_old_one_whole
 def test_a_damaged_roster_is_named_and_not_taken_for_an_empty_one(tmp_path, vault):
     path = tmp_path / "roster.db"
     path.write_bytes(b"this is no database" * 100)
-    with pytest.raises(DataError, match="roster.db"):
+    with pytest.raises(DataError, match=r"roster\.db"):
         roster.load(path, vault)
 
 

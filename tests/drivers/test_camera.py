@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.camera import STALL_S, LiveCamera, Pace, PictureFault, PictureWatch, check_source, open_camera
+from drivers.camera import STALL_S, LiveCamera, Pace, PictureWatch, check_source, open_camera
 from drivers.errors import CameraLost, PortSettingsError
-from drivers.readings import Frame
+from drivers.readings import Frame, Symptom
 
 WAIT_S = 5.0
 
@@ -296,10 +296,10 @@ def test_a_living_picture_is_no_fault():
 
 
 def test_a_covered_camera_is_dark_at_once():
-    assert PictureWatch().see(frame(noisy(2, 1), 0.0)) is PictureFault.DARK
+    assert PictureWatch().see(frame(noisy(2, 1), 0.0)) is Symptom.DARK
 
 
 def test_a_stuck_picture_is_frozen_after_its_time_and_well_when_it_moves():
     watch, stuck = PictureWatch(frozen_s=3.0), noisy(120, 1)
-    assert [watch.see(frame(stuck, at)) for at in (0.0, 2.9, 3.0)] == [None, None, PictureFault.FROZEN]
+    assert [watch.see(frame(stuck, at)) for at in (0.0, 2.9, 3.0)] == [None, None, Symptom.FROZEN]
     assert watch.see(frame(noisy(120, 2), 3.1)) is None

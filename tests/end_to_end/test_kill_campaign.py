@@ -1,4 +1,4 @@
-"""kill -9 of gate, uplink, street and broker at random moments: nothing lost, nothing doubled, no opening unrecorded."""
+"""kill -9 of gate, uplink, street and broker at random: nothing lost, nothing doubled, no opening unrecorded."""
 
 import json
 import os
