@@ -129,7 +129,10 @@ def _exchange(sock: socket.socket, request: Mapping[str, Any], where: str) -> di
     line = read_line(sock)
     if not line:
         raise Unavailable(f"{where} closed without an answer; look at its log: journalctl -u 'sentinel-*'")
-    answer = json.loads(line)
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        answer = None
     if not isinstance(answer, dict):
         raise Unavailable(f"{where} answered something that is no answer; is it of the same version?")
     return answer

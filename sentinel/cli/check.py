@@ -1,0 +1,96 @@
+"""Check what must hold: the settings are right, the chain is whole, the balance is even."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from sentinel.cli import add_nouns, add_verb, render
+from sentinel.condition import Balance
+from sentinel.core.errors import ConfigError, DataError
+from sentinel.i18n import text
+from sentinel.settings import load
+
+
+def add(subparsers: Any) -> None:
+    """Add `check config` and `check ledger`."""
+    nouns = add_nouns(subparsers, "check", summary="Check what must hold: config, ledger.")
+    add_verb(
+        nouns,
+        "config",
+        run_config,
+        summary="Check the settings file, one line per mistake.",
+        example="sentinelctl check config --config /etc/sentinel/gate.toml",
+        exits="0 every setting is right, 78 one or more are wrong",
+    )
+    add_verb(
+        nouns,
+        "ledger",
+        run_ledger,
+        summary="Verify the whole hash chain and the balance of appended, receipted, refused and pending.",
+        example="sentinelctl check ledger --json",
+        exits="0 whole and even, 65 a break or an uneven balance",
+    )
+
+
+def run_config(args: argparse.Namespace) -> int:
+    """Print ok, or one line per mistake to standard error."""
+    try:
+        load(args.config)
+    except ConfigError as error:
+        mistakes = str(error).splitlines()
+        if args.json:
+            print(json.dumps({"schema": "sentinel.check/1", "ok": False, "mistakes": mistakes}, ensure_ascii=False))
+        for mistake in mistakes:
+            print(mistake, file=sys.stderr)
+        return error.exit_code
+    if args.json:
+        print(json.dumps({"schema": "sentinel.check/1", "ok": True, "mistakes": []}))
+    elif not args.quiet:
+        print("ok")
+    return 0
+
+
+def run_ledger(args: argparse.Namespace) -> int:
+    """Print what was verified, and name every break by its numbers."""
+    from sentinel.status import Sources, balance_of
+    from sync.ledger import LedgerReader
+
+    sources, paths = Sources(), load(args.config).paths
+    with LedgerReader(paths.ledger) as reader:
+        chain = reader.verify()
+        balance = balance_of(reader, paths.uplink_db, sources, sources.wall_ns())
+    even = balance.known and balance.holds
+    if args.json:
+        print(json.dumps(_document(chain, balance), ensure_ascii=False))
+    elif not args.quiet:
+        print("\n".join(ledger_lines(chain, balance, args)))
+    return 0 if chain.ok and even else DataError.exit_code
+
+
+def ledger_lines(chain: Any, balance: Balance, args: argparse.Namespace) -> list[str]:
+    """Return the result in words: the chain, each break, the balance."""
+    style = render.terminal_style(sys.stdout, plain=args.plain)
+    said = text("cli.check.chain_ok" if chain.ok else "cli.check.chain_broken", args.lang, checked=chain.checked)
+    lines = [f"{style.mark('ok' if chain.ok else 'fault')} {said}"]
+    lines += [f"  {broken}" for broken in chain.breaks]
+    if not balance.known:
+        unknown = text("status.balance.unknown", args.lang)
+        return [*lines, f"{style.mark('warning')} {unknown} {balance.problem or ''}".rstrip()]
+    sums = text(
+        "status.balance.holds" if balance.holds else "status.balance.broken", args.lang, appended=balance.appended,
+        receipted=balance.receipted, refused=balance.refused, pending=balance.pending,
+    )  # fmt: skip
+    return [*lines, f"{style.mark('ok' if balance.holds else 'fault')} {sums}"]
+
+
+def _document(chain: Any, balance: Balance) -> dict[str, Any]:
+    return {
+        "schema": "sentinel.check/1",
+        "ok": chain.ok and balance.known and balance.holds,
+        "chain": {"ok": chain.ok, "checked": chain.checked, "breaks": list(chain.breaks)},
+        "balance": {
+            "known": balance.known, "holds": balance.holds, "appended": balance.appended,
+            "receipted": balance.receipted, "refused": balance.refused, "pending": balance.pending,
+        },
+    }  # fmt: skip
