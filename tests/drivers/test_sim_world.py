@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from drivers.barrier import Barrier, Pins
-from drivers.camera import PictureFault, PictureWatch, open_camera
+from drivers.camera import PictureWatch, open_camera
 from drivers.errors import CameraLost, PortLost, PortSettingsError
-from drivers.readings import BarrierEventKind, Frame
+from drivers.readings import BarrierEventKind, Frame, Symptom
 from drivers.sim.scene import HEIGHT, WIDTH, CameraFolder, Noise, compose
 from drivers.sim.wires import Edge, SimFactory
 from drivers.sim.world import RequestError, Wiring, World, client
@@ -205,7 +205,7 @@ def test_every_serial_fault_can_be_given_and_healed(world, ask):
 def test_a_dark_camera_is_dark_and_heals(world, ask):
     with camera_of(world) as camera:
         ask.do(do="fault", device="camera", fault="dark")
-        assert PictureWatch().see(camera.read(1.0)) is PictureFault.DARK
+        assert PictureWatch().see(camera.read(1.0)) is Symptom.DARK
         ask.do(do="heal", device="camera")
         assert PictureWatch().see(camera.read(1.0)) is None
 
@@ -215,7 +215,7 @@ def test_a_frozen_camera_writes_nothing_and_is_noticed(world, ask):
         ask.do(do="fault", device="camera", fault="frozen")
         watch, first = PictureWatch(), camera.read(1.0)
         later = Frame(at_mono=first.at_mono + 10.0, pixels=camera.read(1.0).pixels)
-        assert [watch.see(first), watch.see(later)] == [None, PictureFault.FROZEN]
+        assert [watch.see(first), watch.see(later)] == [None, Symptom.FROZEN]
 
 
 def test_an_unplugged_camera_is_lost_and_returns(world, ask):
