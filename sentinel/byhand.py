@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sentinel.core.citizen import tidy_number, valid_number
@@ -35,12 +35,6 @@ class HandAct:
     request: str
     opens: bool
     personal: Mapping[str, Any] | None = field(default=None, repr=False)
-
-    def spooled(self) -> "HandAct":
-        """Return the same act marked as written to the spool, because the ledger could not take it."""
-        if isinstance(self.entry, Consent):
-            return self
-        return replace(self, entry=replace(self.entry, spooled=True))
 
 
 def hand_act(

@@ -11,7 +11,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.connection import Connection
@@ -22,17 +23,17 @@ from drivers import load as load_dialect
 from drivers.barrier import Barrier, BarrierLock
 from drivers.errors import BarrierBusy, DeviceSilent, DriverError
 from drivers.reader import SerialReader
-from drivers.readings import Sign, Symptom, ThermalField, Trouble
+from drivers.readings import Symptom, ThermalField, Trouble
 from recognition.readings import Claim
 from sentinel import BUILT, __version__, roster
 from sentinel.control import ControlServer, Peer
-from sentinel.core.errors import Unavailable
+from sentinel.core.errors import DataError, Unavailable
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import STARTING, Component, ComponentState, Health
-from sentinel.core.model import Policy, Profile, SkinTemperature
+from sentinel.core.model import Person, Policy, Profile, SkinTemperature
 from sentinel.core.thermometry import skin_temperature
 from sentinel.hand import Hand
-from sentinel.keeper import How, Keeper, Kept
+from sentinel.keeper import Keeper
 from sentinel.lane import Asked, DeviceFailed, Event, FromDevice, Lane, Rules
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import Child, Worker, end_process, sd_notify, start_logging, stop_on_signals
@@ -73,40 +74,30 @@ def serve(config: str | None) -> int:
     settings = load(find_config(config))
     start_logging(settings.log.level)
     stop = stop_on_signals()
-    with waited_lock(settings.paths.barrier_lock, stop) as lock:
-        if lock is None:
-            return 0
-        with GateProcess(settings) as gate:
-            sd_notify("READY=1")
-            gate.run(stop)
+    with waited_lock(settings.paths.barrier_lock, stop) as held:
+        if held:
+            with GateProcess(settings) as gate:
+                sd_notify("READY=1")
+                gate.run(stop)
     return 0
 
 
-class waited_lock:
-    """Hold the barrier lock, waiting for another owner to let go; None when told to stop before that."""
-
-    def __init__(self, path: Path, stop: threading.Event) -> None:
-        self._lock = BarrierLock(path)
-        self._stop = stop
-        self._held = False
-
-    def __enter__(self) -> BarrierLock | None:
-        said = False
-        while not self._stop.is_set():
-            try:
-                self._lock.acquire(wait_s=0.2)
-            except BarrierBusy as busy:
-                if not said:
-                    log.warning("%s; waiting for it", busy)
-                    said = True
-                continue
-            self._held = True
-            return self._lock
-        return None
-
-    def __exit__(self, *_exc: object) -> None:
-        if self._held:
-            self._lock.release()
+@contextmanager
+def waited_lock(path: Path, stop: threading.Event) -> Iterator[bool]:
+    """Hold the barrier lock, waiting for another owner to let go; give False when told to stop before that."""
+    lock = BarrierLock(path)
+    said = False
+    while not lock.held and not stop.is_set():
+        try:
+            lock.acquire(wait_s=0.2)
+        except BarrierBusy as busy:
+            if not said:
+                log.warning("%s; waiting for it", busy)
+                said = True
+    try:
+        yield lock.held
+    finally:
+        lock.release()
 
 
 class GateProcess:
@@ -118,17 +109,14 @@ class GateProcess:
         self._inbox: queue.Queue[Event] = queue.Queue(INBOX)
         self._dropped = 0
         self._vault = Vault.open(settings.paths.secrets_dir, create=True)
-        self._ledger = self._open_ledger()
         self._keeper = Keeper(
-            ledger=self._ledger,
+            open_ledger=self._open_ledger,
             spool=settings.paths.spool,
             vault=self._vault,
             stamp=now_stamp,
             bound_s=settings.barrier.append_bound_s,
-            on_kept=self._on_kept,
         )
-        self._late = 0
-        self._ledger_well = True
+        self._keeper.tend()
         self._roster_mark: roster.Mark | None = None
         self._hand = Hand(self._open_barrier, lambda symptom, detail: self._lane.report(BARRIER, symptom, detail))
         self._lane = self._build_lane()
@@ -137,8 +125,6 @@ class GateProcess:
 
     def __enter__(self) -> "GateProcess":
         self._hand.tick(time.monotonic())
-        self._lane.report(LEDGER, None)
-        self._keeper.import_spool()
         for worker in self._workers:
             worker.start()
         if self._vision is not None:
@@ -152,7 +138,7 @@ class GateProcess:
         for worker in self._workers:
             worker.stop()
         self._hand.close()
-        self._ledger.close("told to stop")
+        self._keeper.close("told to stop")
 
     def run(self, stop: threading.Event) -> None:
         """Decide until told to stop. The watchdog is fed here and nowhere else, after a turn that came through."""
@@ -206,7 +192,7 @@ class GateProcess:
             health=Health(),
             keeper=self._keeper,
             hand=self._hand,
-            people=self._people(),
+            people=self._people({}),
             token_of=self._vault.token,
             claim=self._send_claim,
             today=lambda: datetime.now().astimezone().date(),
@@ -215,8 +201,12 @@ class GateProcess:
 
     def _clock_floor(self) -> datetime:
         """The latest time that certainly has passed: this program was built, the last entry was written."""
-        with LedgerReader(self._settings.paths.ledger) as reader:
-            stamps = [entry.stamp for entry in reader.newest(2)]
+        try:
+            with LedgerReader(self._settings.paths.ledger) as reader:
+                stamps = [entry.stamp for entry in reader.newest(2)]
+        except SyncError as error:
+            log.debug("no entry tells the time: %s", error)
+            return BUILT
         walls = [datetime.fromtimestamp(stamp.wall_ns / 1e9, UTC) for stamp in stamps if stamp.clock_trusted]
         return max([BUILT, *walls])
 
@@ -295,26 +285,22 @@ class GateProcess:
     def _chores(self, now: float) -> None:
         if now - self._started > SETTLE_S:
             self._lane.settle()
+        self._keeper.tend()
+        problem = self._keeper.problem
+        self._lane.report(LEDGER, Symptom.LOST if problem else None, problem or "")
         if self._roster_mark != roster.mark_of(self._settings.paths.roster):
-            self._lane.people = self._people()
-        try:
-            self._keeper.import_spool()
-        except SyncError as error:
-            log.debug("the spool stays where it is: %s", error)
+            self._lane.people = self._people(self._lane.people)
 
-    def _people(self) -> dict[str, Any]:
+    def _people(self, before: Mapping[str, Person]) -> Mapping[str, Person]:
+        """Return who is in the roster now; when it cannot be read, whoever was in it before, and say so."""
         self._roster_mark = roster.mark_of(self._settings.paths.roster)
-        members = roster.load(self._settings.paths.roster, self._vault)
+        try:
+            members = roster.load(self._settings.paths.roster, self._vault)
+        except (DataError, SyncError) as error:
+            log.error("the roster stays as it was (%d people): %s", len(before), error)
+            return before
         log.info("roster: %d people", len(members))
         return {token: member.person for token, member in members.items()}
-
-    def _on_kept(self, kept: Kept) -> None:
-        self._late += kept.how == How.LATE
-        well = kept.how in (How.DURABLE, How.LATE)
-        if well != self._ledger_well:
-            self._ledger_well = well
-            self._post(FromDevice(LEDGER, Sign(at_mono=time.monotonic())) if well else
-                       DeviceFailed(LEDGER, Symptom.LOST, kept.problem))
 
     def _status(self) -> dict[str, Any]:
         now = time.monotonic()
@@ -326,7 +312,7 @@ class GateProcess:
             "up_s": round(now - self._started, 1),
             "mode": self._lane.mode,
             "because": list(self._lane.because),
-            "fire": self._hand.fire_active,
+            "fire": self._lane.fire,
             "components": [self._component(state, now) for state in self._lane.health.states()],
             "screen": {
                 "outcome": told.outcome,
@@ -334,7 +320,7 @@ class GateProcess:
                 "method": told.method,
                 "at_s_ago": round(now - told.at_mono, 1),
             },
-            "ledger": {"late": self._late, "queued": self._ledger.queued},
+            "ledger": {"late": self._keeper.late, "queued": self._keeper.queued},
             "dropped_readings": self._dropped,
             "junk_bytes": dict(self._lane.junk_bytes),
         }

@@ -7,10 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sentinel.core.kinds import AnyKind, body_of
+from sentinel.core.kinds import AnyKind, Passage, Registration, body_of
 from sync.entry import Draft, Stamp
-from sync.errors import AppendLate, LedgerUnavailable, SyncError, VaultError
-from sync.ledger import LedgerWriter
+from sync.errors import AppendLate, LedgerDamaged, LedgerUnavailable, SyncError, VaultError
+from sync.ledger import LedgerWriter, key_day
 from sync.spool import import_spool, spool_append
 from sync.vault import Vault
 
@@ -41,47 +41,90 @@ def draft_of(entry: AnyKind, personal: Mapping[str, Any] | None = None, request:
 
 
 class Keeper:
-    """Append to the ledger within a bound; fall back to the spool; never raise for a sick disk."""
+    """Append to the ledger within a bound; fall back to the spool; never raise for a sick disk.
+
+    The ledger may be away from the start, or be closed by a fault: `tend` opens it again. Whoever makes a Keeper holds
+    the barrier lock, and with it the right to write.
+    """
 
     def __init__(
         self,
         *,
-        ledger: LedgerWriter | None,
+        open_ledger: Callable[[], LedgerWriter],
         spool: Path,
         vault: Vault,
         stamp: Callable[[], Stamp],
         bound_s: float,
-        on_kept: Callable[[Kept], None] = lambda _kept: None,
     ) -> None:
-        self._ledger = ledger
+        self._open_ledger = open_ledger
         self._spool = spool
         self._vault = vault
         self._stamp = stamp
         self._bound_s = bound_s
-        self._on_kept = on_kept
+        self._ledger: LedgerWriter | None = None
+        self._sealed_day = ""
+        self.problem: str | None = "the ledger is not open yet"  # None while the ledger takes entries
+        self.late = 0
+
+    @property
+    def queued(self) -> int:
+        """How many entries wait for the disk."""
+        return self._ledger.queued if self._ledger else 0
+
+    def tend(self) -> None:
+        """Open the ledger when it is away, bring the spool home, and have today's key ready before a person comes.
+
+        Raises: LedgerFromTheFuture when a newer program wrote the file: waiting will not help.
+        """
+        if self._ledger is None or not self._ledger.alive:
+            self._open()
+        if self._ledger is None:
+            return
+        try:
+            self._import_spool(self._ledger)
+            self._ready_key(self._ledger)
+        except SyncError as error:
+            log.debug("the spool or the vault must wait: %s", error)
 
     def keep(self, entry: AnyKind, *, personal: Mapping[str, Any] | None = None, request: str | None = None) -> Kept:
         """Return how this entry is kept; durable unless something is wrong."""
         draft = draft_of(entry, personal, request)
-        kept = self._append(draft)
-        if kept is None:
-            kept = self._spool_it(draft)
-        self._on_kept(kept)
-        return kept
+        return self._append(draft) or self._spool_it(draft)
 
-    def import_spool(self) -> int:
-        """Take over what was spooled while the ledger could not be written; return how many entries.
+    def close(self, reason: str) -> None:
+        """Write what is queued and end the epoch in order."""
+        ledger, self._ledger = self._ledger, None
+        self.problem = "the ledger is closed"
+        if ledger is not None:
+            ledger.close(reason)
 
-        Raises: SyncError when the ledger still cannot be written; nothing is lost then.
-        """
-        if self._ledger is None:
-            return 0
-        report = import_spool(self._spool, self._ledger)
+    def _open(self) -> None:
+        try:
+            self._ledger = self._open_ledger()
+        except (LedgerUnavailable, LedgerDamaged) as error:
+            self._is_away(str(error))
+        else:
+            self.problem = None
+
+    def _is_away(self, problem: str) -> None:
+        if self.problem != problem:
+            log.error("entries go to the spool: %s", problem)
+        self.problem = problem
+
+    def _import_spool(self, ledger: LedgerWriter) -> None:
+        report = import_spool(self._spool, ledger)
         if report.kept:
             log.info("%d entries came over from the spool", report.kept)
         if report.damaged:
             log.error("the spool had damaged lines, kept beside it: %s", ", ".join(report.damaged))
-        return report.kept
+
+    def _ready_key(self, ledger: LedgerWriter) -> None:
+        # Making a day's key costs several writes; the first person after midnight must not wait for them.
+        day = key_day(self._stamp(), ledger.epoch)
+        if day != self._sealed_day:
+            for kind in (Passage.KIND, Registration.KIND):
+                self._vault.seal_bytes(b"", kind, day)
+            self._sealed_day = day
 
     def _append(self, draft: Draft) -> Kept | None:
         if self._ledger is None:
@@ -89,20 +132,24 @@ class Keeper:
         try:
             entry = self._ledger.append(draft, self._bound_s)
         except AppendLate as error:
+            self.late += 1
+            log.warning("the disk pauses: an entry of kind %s is late (%s)", draft.kind, error)
             return Kept(how=How.LATE, problem=str(error))
         except LedgerUnavailable as error:
-            log.debug("the ledger does not take an entry: %s", error)
+            self._is_away(str(error))
             return None
         except VaultError as error:
             # What happened outlives who it was: without a key the personal part may not be written, the rest must be.
             log.error("an entry of kind %s is kept without its personal part: %s", draft.kind, error)
             return self._append(replace(draft, personal=None))
+        self.problem = None
         return Kept(how=How.DURABLE, key=str(entry.key))
 
     def _spool_it(self, draft: Draft) -> Kept:
+        marked = replace(draft, body={**draft.body, "spooled": True})
         try:
-            spool_append(self._spool, draft, self._stamp(), self._vault)
+            spool_append(self._spool, marked, self._stamp(), self._vault)
         except (OSError, SyncError) as error:
             log.error("an entry of kind %s could not be kept anywhere: %s", draft.kind, error)
             return Kept(how=How.LOST, problem=str(error))
-        return Kept(how=How.SPOOLED, problem="the ledger cannot be written")
+        return Kept(how=How.SPOOLED, problem=self.problem or "")

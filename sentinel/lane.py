@@ -129,6 +129,7 @@ class Lane:
         self._claimed: str | None = None
         self._answers: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
         self.told = Told(at_mono=clock(), outcome="none", reason="")
+        self.fire = False
         self.last_good: dict[str, float] = {}
         self.junk_bytes: dict[str, int] = {}
 
@@ -159,6 +160,7 @@ class Lane:
         if event is not None:
             self._take(event, now)
         self._hand.tick(now)
+        self.fire = self._hand.fire_active
         attempt = self._fuser.due(now)
         if attempt is not None:
             self._judge(attempt, now)
@@ -238,7 +240,7 @@ class Lane:
 
     def _judge(self, attempt: Attempt, now: float) -> None:
         policy = self._rules.policy
-        if self._hand.fire_active:
+        if self.fire:
             policy = Policy(
                 profile=policy.profile,
                 temperature_limit_celsius=policy.temperature_limit_celsius,
@@ -258,11 +260,10 @@ class Lane:
         if outcome == Outcome.OPEN and kept.how == How.LOST and decision.reasons != (Reason.FIRE,):
             outcome = Outcome.HOLD  # no unrecorded opening by the machine: staff open, and write a slip
             log.error("a passage could not be recorded anywhere; held for staff, who open by hand and write a slip")
-        if outcome == Outcome.OPEN:
-            self._open(kept.key)
-            self._hand.show("green", buzz=1)
-        else:
-            self._hand.show("amber" if outcome == Outcome.HOLD else "red", buzz=2)
+        if outcome == Outcome.OPEN and not self._open(kept.key):
+            outcome = Outcome.HOLD  # the fault is told by the hand; the person is told to see staff, who have the key
+        lamp = {Outcome.OPEN: "green", Outcome.HOLD: "amber", Outcome.REFUSE: "red"}[outcome]
+        self._hand.show(lamp, buzz=1 if outcome == Outcome.OPEN else 2)
         self.told = Told(at_mono=now, outcome=outcome, reason=reason, method=decision.method)
 
     def _open(self, right: str | None) -> bool:

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from drivers.barrier import Barrier, BarrierLock
@@ -27,7 +28,6 @@ from sentinel.core.kinds import Consent
 from sentinel.keeper import Keeper
 from sentinel.settings import Settings, find_config, load
 from sentinel.wiring import pins_of
-from sync.errors import SyncError
 from sync.ledger import LedgerWriter
 from sync.stamp import now_stamp
 from sync.vault import Vault
@@ -110,29 +110,23 @@ def _do_it(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mappin
         direction=settings.gate.direction,
         token_of=vault.token,
     )
-    ledger = _ledger(settings, vault)
+    keeper = Keeper(
+        open_ledger=partial(_open_ledger, settings, vault),
+        spool=settings.paths.spool,
+        vault=vault,
+        stamp=now_stamp,
+        bound_s=settings.barrier.append_bound_s,
+    )
+    keeper.tend()
     try:
-        keeper = Keeper(
-            ledger=ledger,
-            spool=settings.paths.spool,
-            vault=vault,
-            stamp=now_stamp,
-            bound_s=settings.barrier.append_bound_s,
-        )
-        return _keep_and_pulse(act if ledger else act.spooled(), keeper, settings)
+        return _keep_and_pulse(act, keeper, settings)
     finally:
-        if ledger is not None:
-            ledger.close("one-shot done")
+        keeper.close("one-shot done")
 
 
-def _ledger(settings: Settings, vault: Vault) -> LedgerWriter | None:
-    try:
-        return LedgerWriter.open(
-            settings.paths.ledger, vault=vault, owner="one-shot", start_body={"version": __version__}
-        )
-    except SyncError as error:
-        log.error("the ledger cannot be opened: %s; the entry goes to the spool", error)
-        return None
+def _open_ledger(settings: Settings, vault: Vault) -> LedgerWriter:
+    start_body = {"version": __version__}
+    return LedgerWriter.open(settings.paths.ledger, vault=vault, owner="one-shot", start_body=start_body)
 
 
 def _keep_and_pulse(act: HandAct, keeper: Keeper, settings: Settings) -> Mapping[str, Any]:

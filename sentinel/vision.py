@@ -18,12 +18,15 @@ import numpy as np
 from drivers.camera import Camera, PictureWatch, open_camera
 from drivers.errors import CameraLost, DriverError
 from drivers.readings import Symptom, Trouble
+from recognition.errors import RecognitionError
 from recognition.gallery import Gallery
 from recognition.pipeline import Pipeline
 from recognition.readings import Claim
 from sentinel import roster
+from sentinel.core.errors import DataError
 from sentinel.settings import Settings, load
 from sentinel.supervise import start_logging
+from sync.errors import SyncError
 from sync.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -42,7 +45,7 @@ def run(pipe: Connection, config: str) -> None:
     settings = load(Path(config))
     start_logging(settings.log.level)
     try:
-        Vision(pipe, settings).look_until_closed()
+        ready(pipe, settings).look_until_closed()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         log.debug("the gate closed the pipe; vision ends")
 
@@ -50,6 +53,17 @@ def run(pipe: Connection, config: str) -> None:
 def _die_with_parent() -> None:
     # prctl(2): the kernel kills us when the gate dies, even by kill -9, even while native code hangs.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def ready(pipe: Connection, settings: Settings) -> "Vision":
+    """Return vision with its models loaded, telling once a second why it has none until somebody brings them."""
+    while True:
+        try:
+            return Vision(pipe, settings)
+        except (RecognitionError, SyncError) as error:
+            pipe.send(Trouble(at_mono=time.monotonic(), symptom=Symptom.SELF_TEST, detail=str(error)))
+            while pipe.poll(_RETRY_S[1] / 2):
+                pipe.recv()
 
 
 class Vision:
@@ -98,10 +112,10 @@ class Vision:
         began = time.monotonic()
         frame = camera.read(_READ_S)
         if frame is None:
-            raise CameraLost(f"{self._settings.camera.source}: no picture for {_READ_S} s; check its cable")
+            raise CameraLost(f"{camera.name}: no picture for {_READ_S} s; check its cable")
         symptom = watch.see(frame)
         if symptom is not None:
-            detail = f"{self._settings.camera.source}: pictures come and show nothing new or nothing at all"
+            detail = f"{camera.name}: pictures come and show nothing new or nothing at all; is it covered?"
             self._pipe.send(Trouble(at_mono=frame.at_mono, symptom=symptom, detail=detail))
         else:
             claim = self._claim.person if self._claim else None
@@ -132,9 +146,12 @@ class Vision:
         mark = roster.mark_of(self._settings.paths.roster)
         if mark == self._mark:
             return
-        members = roster.load(self._settings.paths.roster, self._vault)
-        self._pipeline.gallery = gallery_of(members, self._pipeline.model)
         self._mark = mark
+        try:
+            members = roster.load(self._settings.paths.roster, self._vault)
+            self._pipeline.gallery = gallery_of(members, self._pipeline.model)
+        except (DataError, SyncError, RecognitionError) as error:
+            log.error("the gallery stays as it was: %s", error)
 
 
 def gallery_of(members: Mapping[str, roster.Member], model: str) -> Gallery:

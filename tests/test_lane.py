@@ -1,6 +1,7 @@
 """The deciding thread: an entry before every opening, staff never held up, faults that do not stop the gate."""
 
 import queue
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sentinel.core.model import Person, Policy, Profile, SkinTemperature
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
 from sentinel.lane import Asked, DeviceFailed, FromDevice, Lane, Rules
+from sync.errors import LedgerUnavailable
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.stamp import now_stamp
 from sync.vault import Vault
@@ -38,7 +40,7 @@ class Clock:
 class SpyBarrier:
     """A barrier that writes down what it did, and what the ledger held at that moment."""
 
-    def __init__(self, count: "callable") -> None:
+    def __init__(self, count: Callable[[], int]) -> None:
         self.pulses: list[int] = []
         self.lights: list[str] = []
         self.fire_active = False
@@ -58,7 +60,7 @@ class SpyBarrier:
             raise PortLost("relay board is gone; check its cable")
 
     def close(self) -> None:
-        self.broken = self.broken
+        self.lights.append("closed")
 
 
 def measured(field: ThermalField) -> SkinTemperature:
@@ -73,9 +75,16 @@ class Stand:
     def __init__(self, folder: Path, profile: Profile = Profile.FACE) -> None:
         self.clock = Clock()
         self.vault = Vault.open(folder / "secrets", create=True)
-        self.ledger = LedgerWriter.open(folder / "ledger.db", vault=self.vault, owner="gate", start_body={})
+        self.keeper = Keeper(
+            open_ledger=lambda: LedgerWriter.open(folder / "ledger.db", vault=self.vault, owner="gate", start_body={}),
+            spool=folder / "spool.jsonl",
+            vault=self.vault,
+            stamp=now_stamp,
+            bound_s=5.0,
+        )
+        self.keeper.tend()
         self.reader = LedgerReader(folder / "ledger.db")
-        self.barrier = SpyBarrier(lambda: len(self.openings()))
+        self.barrier = SpyBarrier(self.openings_on_disk)
         self.token = self.vault.token(NUMBER)
         self.person = Person(token=self.token, name="样本甲", number_masked="110105********002X", has_face=True)
         self.claims: list[str] = []
@@ -91,9 +100,7 @@ class Stand:
             ),
             fuser=Fuser(profile=profile, temperature=True, window_s=4.0, repeat_s=5.0),
             health=Health(),
-            keeper=Keeper(
-                ledger=self.ledger, spool=folder / "spool.jsonl", vault=self.vault, stamp=now_stamp, bound_s=5.0
-            ),
+            keeper=self.keeper,
             hand=hand,
             people={self.token: self.person},
             token_of=self.vault.token,
@@ -113,6 +120,13 @@ class Stand:
     def openings(self) -> list[dict]:
         passages = [data for data in self.entries("passage") if data["outcome"] == "open"]
         return passages + [data for data in self.entries("registration") if data["opened"]] + self.entries("opening")
+
+    def openings_on_disk(self) -> int:
+        """How many openings the ledger holds, as another process would see it; -1 while it has none to ask."""
+        try:
+            return len(self.openings())
+        except LedgerUnavailable:
+            return -1
 
     def warm(self, celsius: float) -> None:
         field = ThermalField(
@@ -154,7 +168,7 @@ class Stand:
 def stand(tmp_path):
     built = Stand(tmp_path)
     yield built
-    built.ledger.close("end of test")
+    built.keeper.close("end of test")
 
 
 def test_a_known_face_of_normal_temperature_opens_and_the_entry_is_there_before_the_pulse(stand):
@@ -258,7 +272,7 @@ def test_a_wrong_request_is_refused_in_words_and_nothing_moves(stand, request_, 
 
 def test_when_nothing_can_be_recorded_the_machine_holds_and_staff_still_open(tmp_path):
     stand = Stand(tmp_path)
-    stand.ledger.close("the disk is gone")
+    stand.keeper.close("the disk is gone")
     (tmp_path / "spool.jsonl").mkdir()  # nothing can be appended to a folder
     stand.face(stand.token)
     stand.warm(36.5)
@@ -270,12 +284,39 @@ def test_when_nothing_can_be_recorded_the_machine_holds_and_staff_still_open(tmp
 
 def test_a_ledger_that_cannot_be_written_spools_and_the_machine_goes_on(tmp_path):
     stand = Stand(tmp_path)
-    stand.ledger.close("the disk is gone")
+    stand.keeper.close("the disk is gone")
     stand.face(stand.token)
     stand.warm(36.5)
     assert len(stand.barrier.pulses) == 1
     assert (tmp_path / "spool.jsonl").stat().st_size > 0
     assert NUMBER not in (tmp_path / "spool.jsonl").read_text()
+
+
+def test_what_was_spooled_comes_home_marked_when_the_ledger_is_back(tmp_path):
+    stand = Stand(tmp_path)
+    stand.keeper.close("the disk is gone")
+    assert stand.ask(verb="open", request="request-1", reason="device-fault")["kept"] == "spooled"
+    assert stand.keeper.problem
+    stand.keeper.tend()
+    assert stand.keeper.problem is None
+    [opening] = stand.entries("opening")
+    assert opening["spooled"] is True
+    assert stand.reader.verify().ok
+    stand.keeper.close("end of test")
+
+
+def test_a_ledger_that_cannot_be_opened_at_the_start_stops_nobody(tmp_path):
+    (tmp_path / "ledger.db").mkdir()
+    stand = Stand(tmp_path)
+    stand.face(stand.token)
+    stand.warm(36.5)
+    assert len(stand.barrier.lights) == 1
+    assert (tmp_path / "spool.jsonl").stat().st_size > 0
+    (tmp_path / "ledger.db").rmdir()
+    stand.keeper.tend()
+    [passage] = stand.entries("passage")
+    assert (passage["outcome"], passage["spooled"]) == ("open", True)
+    stand.keeper.close("end of test")
 
 
 def test_faults_and_repairs_are_entries_and_the_mode_follows(stand):

@@ -2,7 +2,8 @@
 
 A body holds no personal data beyond the keyed token of a person; names and numbers travel in the personal part,
 which is encrypted at rest and never leaves the box. A new feature is a new kind: durability, order, tamper evidence
-and delivery come with it. A field is added with a default; anything else raises the version.
+and delivery come with it. A field is added with a default; anything else raises the version. Any body may also hold
+`spooled: true`: the ledger could not be written then, and the entry came over from the spool file afterwards.
 """
 
 from dataclasses import asdict, dataclass
@@ -54,7 +55,6 @@ class Registration:
     temperature: str = "not-measured"
     skin_celsius: float | None = None  # as staff read it from a hand-held thermometer
     after: str | None = None  # the key of the passage that was held, when this answers one
-    spooled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,6 @@ class Opening:
     reason: str
     lane: str
     written_by: str
-    spooled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
