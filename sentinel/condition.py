@@ -22,6 +22,7 @@ class GateName:
     gate: str
     lane: str
     direction: str
+    profile: str = "card+face"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -237,7 +237,12 @@ def _silence(error: Unavailable) -> str:
 def _name(settings: Settings) -> GateName:
     gate = settings.gate
     return GateName(
-        street=gate.street, site=gate.site, gate=gate.gate, lane=str(gate.lane), direction=str(gate.direction)
+        street=gate.street,
+        site=gate.site,
+        gate=gate.gate,
+        lane=gate.lane,
+        direction=gate.direction,
+        profile=gate.profile,
     )
 
 

@@ -32,6 +32,7 @@ _ASKING = {
 _PANELS = {  # state → icon and text
     "idle": ("face", "screen.idle"),
     "idle-card": ("card", "console.screen.idle-card"),
+    "idle-face": ("face", "console.screen.idle-face"),
     "pass": ("ok", "screen.open"),
     "look": ("face", "screen.look"),
     "single": ("face", "screen.hold.face-several"),
@@ -42,7 +43,8 @@ _PANELS = {  # state → icon and text
     "staff": ("staff", "screen.fault"),
     "fire": ("fire", "screen.fire"),
 }
-_SCREEN_TONES = {"pass": "good", "idle": "calm", "idle-card": "calm", "fire": "alarm"}  # all others ask for something
+# All other states ask for something.
+_SCREEN_TONES = {"pass": "good", "idle": "calm", "idle-card": "calm", "idle-face": "calm", "fire": "alarm"}
 _VERDICT_TONES = {"ok": "good", "warning": "ask", "critical": "alarm", "unknown": "alarm"}
 _STATE_TONES = {"ok": "good", "fault": "alarm", "starting": "ask"}
 _TONE_ICONS = {"good": "ok", "ask": "warning", "alarm": "stop", "calm": "link"}
@@ -58,9 +60,9 @@ def screen_state(status: Status) -> str:
     told = process.screen
     if told.at_s_ago is not None and told.at_s_ago <= SHOW_S and told.outcome != "none":
         return {"open": "pass", "refuse": "refuse"}.get(told.outcome) or _ASKING.get(told.reason, "wait")
-    if "card" in faulty:
-        return "staff"
-    seeing = any(part.name in ("vision", "camera") and part.state == "ok" for part in process.components)
+    seeing = any(part.name == "vision" and part.state == "ok" for part in process.components)
+    if "card" in faulty:  # a face alone opens in one profile; in the others nobody passes without staff now
+        return "idle-face" if seeing and status.gate.profile == "face" else "staff"
     return "idle" if seeing else "idle-card"
 
 

@@ -44,6 +44,11 @@ def told(outcome, reason="accepted", at_s_ago=1.0, **process):
     return status(replace(WELL, screen=screen, **process))
 
 
+def of_profile(profile, now):
+    """The same gate under another profile."""
+    return replace(now, gate=replace(now.gate, profile=profile))
+
+
 def without(*names, **process):
     """A gate some of whose components are broken."""
     components = tuple(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from console_sample import HELD, KEY, LINE, TOKEN, WELL, status, told, without
+from console_sample import HELD, KEY, LINE, TOKEN, WELL, of_profile, status, told, without
 
 from sentinel.condition import Process
 from sentinel.console import pages
@@ -59,6 +59,8 @@ def screen(now):
         (told("open", fire=True, mode="manual"), "fire"),
         (without("vision", mode="assisted"), "idle-card"),
         (without("card", mode="assisted"), "staff"),
+        (of_profile("face", without("card", mode="assisted")), "idle-face"),
+        (of_profile("face", without("card", "vision", mode="manual")), "staff"),
         (status(Process(alive=False, silence="hung")), "staff"),
         (status(replace(WELL, components=())), "idle-card"),
     ],
