@@ -145,8 +145,8 @@ class Demo:
     def register(self, name: str, serial: int, reason: str, *extra: str) -> None:
         """Register a person by hand, as staff do."""
         number = number_of(serial)
-        done = self.stage.ctl("register", "--name", name, "--reason", reason, *extra, stdin=f"{number}\n")
-        self.say(f"   $ sentinelctl register --name {name} --reason {reason} {' '.join(extra)}")
+        done = self.stage.ctl("register", "--reason", reason, *extra, stdin=f"{number}\n{name}\n")
+        self.say(f"   $ sentinelctl register --reason {reason} {' '.join(extra)}")
         for line in (done.stdout + done.stderr).splitlines():
             self.say(f"     {line}")
         if done.returncode:

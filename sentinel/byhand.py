@@ -59,7 +59,7 @@ def hand_act(
     reason = _one_of(request, "reason", REASONS)
     if verb == "open":
         opening = Opening(request=request_id, operator=operator, reason=reason, lane=lane, written_by=written_by)
-        return HandAct(entry=opening, request=request_id, opens=True, personal=_note(request))
+        return HandAct(entry=opening, request=request_id, opens=True)
     personal = _personal(request)
     number, celsius = personal["number"], _celsius(request.get("skin_celsius"))
     registration = Registration(
@@ -85,7 +85,7 @@ def _personal(request: Mapping[str, Any]) -> dict[str, Any]:
     name = str(request.get("name", "")).strip()
     if not name:
         raise UsageError("a registration needs the person's name; for nobody in particular use: sentinelctl open")
-    return {"name": name, "document": document, "number": number, **(_note(request) or {})}
+    return {"name": name, "document": document, "number": number}
 
 
 def _consent(request: Mapping[str, Any], request_id: str, operator: str) -> Consent:
@@ -124,8 +124,3 @@ def _celsius(value: Any) -> float | None:
     if not number or not _LOWEST_CELSIUS <= value <= _HIGHEST_CELSIUS:
         raise UsageError(f"a temperature by hand must be {_LOWEST_CELSIUS} to {_HIGHEST_CELSIUS} °C; measure again")
     return float(value)
-
-
-def _note(request: Mapping[str, Any]) -> dict[str, Any] | None:
-    note = str(request.get("note", "")).strip()
-    return {"note": note[:500]} if note else None

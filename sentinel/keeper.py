@@ -40,6 +40,11 @@ def draft_of(entry: AnyKind, personal: Mapping[str, Any] | None = None, request:
     return Draft(kind=entry.KIND, version=entry.VERSION, body=body_of(entry), personal=personal, request=request)
 
 
+def spooled(draft: Draft) -> Draft:
+    """Return the draft marked as one that came over from the spool."""
+    return replace(draft, body={**draft.body, "spooled": True})
+
+
 class Keeper:
     """Append to the ledger within a bound; fall back to the spool; never raise for a sick disk.
 
@@ -146,9 +151,8 @@ class Keeper:
         return Kept(how=How.DURABLE, key=str(entry.key))
 
     def _spool_it(self, draft: Draft) -> Kept:
-        marked = replace(draft, body={**draft.body, "spooled": True})
         try:
-            spool_append(self._spool, marked, self._stamp(), self._vault)
+            spool_append(self._spool, spooled(draft), self._stamp(), self._vault)
         except (OSError, SyncError) as error:
             log.error("an entry of kind %s could not be kept anywhere: %s", draft.kind, error)
             return Kept(how=How.LOST, problem=str(error))

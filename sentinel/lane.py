@@ -5,6 +5,7 @@ three steps: an entry is kept, then the barrier is pulsed, then the lights say s
 """
 
 import logging
+import math
 import queue
 import time
 from collections import OrderedDict
@@ -282,6 +283,8 @@ class Lane:
         request = asked.request
         if request["verb"] not in VERBS:
             raise UsageError(f"the gate does not know {request['verb']!r}; it knows status, {', '.join(VERBS)}")
+        if self._clock() > request.get("until_mono", math.inf):
+            raise Unavailable("the request came too late: whoever it was for has been told to use the key switch")
         act = hand_act(
             request,
             operator=self._operator(asked),

@@ -25,10 +25,11 @@ from sentinel.byhand import HandAct, hand_act
 from sentinel.control import Peer, ask, line_of, parse, peer_of, read_line, refusal
 from sentinel.core.errors import Unavailable, UsageError, is_expected
 from sentinel.core.kinds import Consent
-from sentinel.keeper import Keeper
+from sentinel.keeper import Keeper, draft_of, spooled
 from sentinel.settings import Settings, find_config, load
 from sentinel.wiring import pins_of
 from sync.ledger import LedgerWriter
+from sync.spool import spool_append
 from sync.stamp import now_stamp
 from sync.vault import Vault
 
@@ -84,8 +85,9 @@ def serve(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mapping
     lock = BarrierLock(settings.paths.barrier_lock)
     give_up = time.monotonic() + PATIENCE_S
     while True:
+        until = time.monotonic() + GATE_ANSWERS_S  # a gate that wakes up later must not open for who has left
         try:
-            return ask(settings.paths.control_socket, request, GATE_ANSWERS_S)
+            return ask(settings.paths.control_socket, {**request, "until_mono": until}, GATE_ANSWERS_S)
         except Unavailable as gone:
             log.debug("%s", gone)
         try:
@@ -93,16 +95,29 @@ def serve(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mapping
             lock.acquire(wait_s=0.2)
         except BarrierBusy as busy:
             if time.monotonic() > give_up:
-                raise Unavailable(f"{busy}, and it does not answer; open with the key switch, then: "
-                                  "systemctl restart sentinel-gate") from busy
+                kept = _keep_unopened(request, peer, settings)
+                raise Unavailable(
+                    f"{busy}, and it does not answer{kept}; open with the key switch, then: "
+                    "systemctl restart sentinel-gate"
+                ) from busy
             continue
         with lock:
             return _do_it(request, peer, settings)
 
 
-def _do_it(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mapping[str, Any]:
+def _keep_unopened(request: Mapping[str, Any], peer: Peer, settings: Settings) -> str:
+    """Put a registration into the spool that a hung gate neither takes nor opens for; say so, or say nothing."""
+    if request["verb"] != "register":
+        return ""
     vault = Vault.open(settings.paths.secrets_dir, create=True)
-    act = hand_act(
+    act = _act({**request, "open": False}, peer, settings, vault)
+    draft = draft_of(act.entry, act.personal, act.request)
+    spool_append(settings.paths.spool, spooled(draft), now_stamp(), vault)
+    return " (the registration is kept)"
+
+
+def _act(request: Mapping[str, Any], peer: Peer, settings: Settings, vault: Vault) -> HandAct:
+    return hand_act(
         request,
         operator=peer.name,
         written_by="one-shot",
@@ -110,6 +125,11 @@ def _do_it(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mappin
         direction=settings.gate.direction,
         token_of=vault.token,
     )
+
+
+def _do_it(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mapping[str, Any]:
+    vault = Vault.open(settings.paths.secrets_dir, create=True)
+    act = _act(request, peer, settings, vault)
     keeper = Keeper(
         open_ledger=partial(_open_ledger, settings, vault),
         spool=settings.paths.spool,

@@ -51,6 +51,12 @@ def broker_program() -> str | None:
     return next((found for name in _MOSQUITTO if (found := shutil.which(name))), None)
 
 
+def shipped(name: str) -> Path:
+    """Return a file of config/: beside the code in a checkout, under share/sentinel when installed."""
+    checkout = Path(__file__).resolve().parents[1] / "config" / name
+    return checkout if checkout.is_file() else Path(sys.prefix) / "share" / "sentinel" / name
+
+
 def free_port() -> int:
     """Return a port of the loopback that is free now."""
     with socket.socket() as sock:
@@ -104,6 +110,14 @@ class Rehearsal:
         process = self._running.pop(name)
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+    def freeze(self, name: str) -> None:
+        """Stop a process in its tracks, as a hung disk or a debugger would."""
+        self._running[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen process go on."""
+        self._running[name].send_signal(signal.SIGCONT)
 
     def stop(self, name: str) -> None:
         """End a process in order, or by force when it does not end within 10 s."""
@@ -242,8 +256,7 @@ class Rehearsal:
     # -- settings -----------------------------------------------------------------------------------------------------
 
     def _write_settings(self, changes: Mapping[str, Any]) -> None:
-        template = Path(__file__).resolve().parents[1] / "config" / "demo.toml"
-        text = template.read_text(encoding="utf-8")
+        text = shipped("demo.toml").read_text(encoding="utf-8")
         for mark, value in {
             "@DIR@": self.directory,
             "@MODELS@": self.models_dir,

@@ -250,6 +250,13 @@ def test_a_repeated_request_is_one_entry_and_one_pulse(stand):
     assert len(stand.barrier.pulses) == 1
 
 
+def test_a_request_that_comes_too_late_opens_for_nobody(stand):
+    answer = stand.ask(SELF, verb="open", request="request-1", reason="delivery", until_mono=stand.clock.now - 0.1)
+    assert not answer["ok"]
+    assert stand.entries("opening") == []
+    assert stand.barrier.pulses == []
+
+
 @pytest.mark.parametrize(
     ("request_", "told"),
     [

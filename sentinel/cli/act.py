@@ -24,17 +24,16 @@ def add(subparsers: Any) -> None:
         "register",
         run_register,
         summary="Register a person by hand and open the barrier.",
-        about="The ID number is read from standard input (or asked for), never from the command line, where every\n"
-        "user of the machine could see it. Works when the gate is dead: then the one-shot opens by itself.",
-        example="echo 11010519491231002X | sentinelctl register --name 'LI MING' --reason forgot-card --celsius 36.5",
+        about="Two lines are read from standard input, or asked for: the ID number and the name. Never from the\n"
+        "command line, where every user of the machine could see them. With --document none: the name alone.\n"
+        "Works when the gate is dead: then the one-shot opens by itself.",
+        example="printf '11010519491231002X\\nLI MING\\n' | sentinelctl register --reason forgot-card --celsius 36.5",
         exits="0 registered, 64 something is wrong or missing, 69 the barrier cannot be had: use the key switch",
     )
-    register.add_argument("--name", required=True, help="the person's name")
-    register.add_argument("--reason", required=True, choices=REASONS, help="why by hand")
+    register.add_argument("--reason", choices=REASONS, help="why by hand (default with --after: held)")
     register.add_argument("--document", choices=DOCUMENTS, default="id-card", help="what was shown (default id-card)")
     register.add_argument("--celsius", type=float, metavar="C", help="skin temperature by a hand-held thermometer")
     register.add_argument("--after", metavar="KEY", help="the held passage that this answers")
-    register.add_argument("--note", help="a few words, kept encrypted")
     register.add_argument("--no-open", action="store_true", help="only register, do not open")
     register.add_argument("--request", help="an id of your own, to repeat a request without doubling it")
     opening = add_verb(
@@ -46,24 +45,26 @@ def add(subparsers: Any) -> None:
         exits="0 opened, 64 something is wrong or missing, 69 the barrier cannot be had: use the key switch",
     )
     opening.add_argument("--reason", required=True, choices=REASONS, help="why")
-    opening.add_argument("--note", help="a few words, kept encrypted")
     opening.add_argument("--request", help="an id of your own, to repeat a request without doubling it")
 
 
 def run_register(args: argparse.Namespace) -> int:
     """Send the registration and print what became of it."""
-    number = "" if args.document == "none" else _number()
+    reason = args.reason or ("held" if args.after else None)
+    if reason is None:
+        raise UsageError(f"say why by hand: --reason {{{','.join(REASONS)}}}, or --after KEY of a held passage")
+    number = "" if args.document == "none" else _asked("ID number", "type it, or use --document none")
+    name = _asked("Name", "type it as the second line")
     return _send(
         args,
         {
             "verb": "register",
-            "name": args.name,
+            "name": name,
             "number": number,
             "document": args.document,
-            "reason": args.reason,
+            "reason": reason,
             "skin_celsius": args.celsius,
             "after": args.after,
-            "note": args.note or "",
             "open": not args.no_open,
         },
     )
@@ -71,16 +72,16 @@ def run_register(args: argparse.Namespace) -> int:
 
 def run_open(args: argparse.Namespace) -> int:
     """Send the opening and print what became of it."""
-    return _send(args, {"verb": "open", "reason": args.reason, "note": args.note or ""})
+    return _send(args, {"verb": "open", "reason": args.reason})
 
 
-def _number() -> str:
+def _asked(what: str, remedy: str) -> str:
     if sys.stdin.isatty():
-        print("ID number: ", end="", file=sys.stderr, flush=True)
-    number = sys.stdin.readline().strip()
-    if not number:
-        raise UsageError("no ID number on standard input; type it, or use --document none")
-    return number
+        print(f"{what}: ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline().strip()
+    if not answer:
+        raise UsageError(f"no {what} on standard input; {remedy}")
+    return answer
 
 
 def _send(args: argparse.Namespace, wanted: Mapping[str, Any]) -> int:

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.models, pytest.mark.broker, pytest.mark.timeout(240)]
 
 BACK_S = 5.0  # a device that returns must be used within this
 PASSAGE_S = 20.0
+VISITOR = f"{number_of(11)}\n样本己\n"  # what staff type at `sentinelctl register`
 
 
 def entries(stage: Rehearsal, kind: str) -> list[Entry]:
@@ -114,8 +115,8 @@ def test_a_camera_that_goes_dark_leaves_the_cards_and_says_so(stage):
 def test_staff_register_by_hand_with_the_gate_alive_and_with_the_gate_killed(stage):
     def register(request: str) -> dict:
         done = stage.ctl(
-            "--json", "register", "--name", "样本己", "--reason", "visitor", "--celsius", "36.5", "--request", request,
-            stdin=number_of(11) + "\n",
+            "--json", "register", "--reason", "visitor", "--celsius", "36.5", "--request", request,
+            stdin=VISITOR,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -137,10 +138,23 @@ def test_staff_register_by_hand_with_the_gate_alive_and_with_the_gate_killed(sta
     assert stage.ctl("check", "ledger").returncode == 0
 
 
+def test_a_hung_gate_holds_the_barrier_so_staff_are_told_and_the_registration_is_kept(stage):
+    before = relay_rises(stage)
+    stage.freeze("gate")
+    done = stage.ctl("register", "--reason", "visitor", stdin=VISITOR)
+    stage.thaw("gate")
+    assert done.returncode == 69
+    assert "key switch" in done.stderr
+    registration = next_entry(stage, "registration", 0)
+    assert (registration.data["opened"], registration.data["spooled"]) == (False, True)
+    until_mode(stage, "automatic", 30.0)
+    assert relay_rises(stage) == before, "a gate that wakes up must not open for who has left"
+
+
 def test_nothing_personal_is_in_any_log_or_on_the_wire_or_in_the_clear_on_disk(stage, faces_dir):
     come(stage, picture=str(faces_dir / "obama2.jpg"))
     come(stage, card=CARD_PERSON)
-    stage.ctl("register", "--name", "样本己", "--reason", "visitor", stdin=number_of(11) + "\n")
+    stage.ctl("register", "--reason", "visitor", stdin=VISITOR)
     stage.wait(lambda: receipted(stage), 30.0)
     names = ("样本甲", "样本丁", "样本己", number_of(1), number_of(7), number_of(11))
     secrets = [form for name in names for form in (name.encode(), name.encode("utf-16-le"))]
