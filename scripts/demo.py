@@ -5,6 +5,7 @@ Run by scripts/demo, which installs what this needs. Every line about a passage 
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sentinel.cli import render
 from sentinel.core.citizen import check_digit
@@ -23,6 +25,7 @@ from sentinel.core.errors import SentinelError
 from sentinel.i18n import text
 from sentinel.rehearsal import Rehearsal, broker_program, synthetic_person
 from sync.entry import Entry, Key
+from sync.ledger import LedgerReader
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache"
@@ -95,7 +98,7 @@ class Demo:
             self._seen = entry.key
             if entry.kind in ("start", "stop", "consent"):
                 continue
-            cells = line_cells(line_of(entry), time.time_ns(), self.lang)
+            cells = (*line_cells(line_of(entry), time.time_ns(), self.lang), figures(entry.data))
             self.say("   " + "  ".join(cell for cell in cells if cell))
         return entries
 
@@ -282,10 +285,23 @@ class Demo:
             self.fail("the barrier opened without an entry")
 
 
-def everything(reader: object) -> list[Entry]:
+def figures(data: dict[str, Any]) -> str:
+    """Return the figures a decision stood on: similarity against what was required, °C against the limit, ms."""
+    parts = []
+    if "similarity" in data:
+        sign = ">=" if data["similarity"] >= data["similarity_required"] else "<"
+        parts.append(f"{data['similarity']:.2f} {sign} {data['similarity_required']:.2f}")
+    if "skin_celsius" in data:
+        parts.append(f"{data['skin_celsius']:.1f} °C")
+    if "decision_ms" in data:
+        parts.append(f"{data['decision_ms']} ms")
+    return f"[{', '.join(parts)}]" if parts else ""
+
+
+def everything(reader: LedgerReader) -> list[Entry]:
     """Return the whole ledger."""
     entries: list[Entry] = []
-    while batch := reader.after(entries[-1].key if entries else None, 1000):  # type: ignore[attr-defined]
+    while batch := reader.after(entries[-1].key if entries else None, 1000):
         entries.extend(batch)
     return entries
 
@@ -302,8 +318,6 @@ def opens(entry: Entry) -> bool:
 
 def street_count(report: str) -> int:
     """Return how many entries of all gates the street has stored."""
-    import json
-
     return sum(int(gate["entries"]) for gate in json.loads(report)["gates"])
 
 
