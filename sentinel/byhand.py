@@ -8,6 +8,7 @@ from typing import Any
 from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.errors import UsageError
 from sentinel.core.kinds import Consent, Opening, Registration
+from sync.entry import parse_key
 
 VERBS = ("register", "open", "consent")
 REASONS = (
@@ -73,7 +74,7 @@ def hand_act(
         person=token_of(number) if number else None,
         temperature="not-measured" if celsius is None else "by-hand",
         skin_celsius=celsius,
-        after=request.get("after"),
+        after=_after(request),
     )
     return HandAct(entry=registration, request=request_id, opens=registration.opened, personal=personal)
 
@@ -86,6 +87,27 @@ def _personal(request: Mapping[str, Any]) -> dict[str, Any]:
     if not name:
         raise UsageError("a registration needs the person's name; for nobody in particular use: sentinelctl open")
     return {"name": name, "document": document, "number": number}
+
+
+def number_in(request: Mapping[str, Any], key: str, default: float) -> float:
+    """Return a number of the request, or the default where it has none.
+
+    Raises: UsageError when there is something else.
+    """
+    value = request.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UsageError(f"{key} must be a number, not {value!r}")
+    return value
+
+
+def _after(request: Mapping[str, Any]) -> str | None:
+    after = request.get("after")
+    if after is None:
+        return None
+    try:
+        return str(parse_key(str(after)))
+    except ValueError as error:
+        raise UsageError(f"after: {error}; copy it from: sentinelctl show status") from error
 
 
 def _consent(request: Mapping[str, Any], request_id: str, operator: str) -> Consent:
@@ -120,7 +142,7 @@ def _check_number(document: str, number: str) -> None:
 def _celsius(value: Any) -> float | None:
     if value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not _LOWEST_CELSIUS <= value <= _HIGHEST_CELSIUS:
+    celsius = number_in({"temperature": value}, "temperature", 0.0)
+    if not _LOWEST_CELSIUS <= celsius <= _HIGHEST_CELSIUS:
         raise UsageError(f"a temperature by hand must be {_LOWEST_CELSIUS} to {_HIGHEST_CELSIUS} °C; measure again")
-    return float(value)
+    return float(celsius)

@@ -71,12 +71,17 @@ def parse(line: bytes) -> dict[str, Any]:
     Raises: DataError when it is no JSON object of our protocol.
     """
     try:
-        message = json.loads(line)
-    except ValueError as error:
+        message = json.loads(line, parse_constant=_no_number)
+        json.dumps(message, ensure_ascii=False).encode()  # half a surrogate pair could be kept nowhere
+    except (ValueError, RecursionError) as error:
         raise DataError("the request is no JSON line; see sentinel/control.py for the form") from error
     if not isinstance(message, dict) or message.get("v") != PROTOCOL or not isinstance(message.get("verb"), str):
         raise DataError(f"the request must be an object with v = {PROTOCOL} and a verb")
     return message
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def line_of(message: Mapping[str, Any]) -> bytes:

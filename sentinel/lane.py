@@ -8,9 +8,9 @@ import logging
 import math
 import queue
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -26,7 +26,7 @@ from drivers.readings import (
     Trouble,
 )
 from recognition.readings import Claim, FaceReading, NoFace
-from sentinel.byhand import VERBS, HandAct, hand_act
+from sentinel.byhand import VERBS, HandAct, hand_act, number_in
 from sentinel.control import Peer, refusal
 from sentinel.core.errors import SentinelError, Unavailable, UsageError
 from sentinel.core.fusion import Fuser
@@ -41,6 +41,7 @@ from sentinel.keeper import How, Keeper, Kept
 log = logging.getLogger(__name__)
 
 VISION, BARRIER = Component.VISION, Component.BARRIER
+_REMEMBERED_RIGHTS = 64  # each lasts some seconds; the barrier has none older
 _REMEMBERED_REQUESTS = 256  # a request is repeated within seconds or never
 
 
@@ -126,7 +127,7 @@ class Lane:
         self._clock = clock
         self._mode: Mode | None = None
         self._settled = False
-        self._last_right: str | None = None
+        self._rights: deque[str | None] = deque(maxlen=_REMEMBERED_RIGHTS)  # as the barrier counts them, oldest first
         self._claimed: str | None = None
         self._answers: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
         self.told = Told(at_mono=clock(), outcome="none", reason="")
@@ -177,6 +178,8 @@ class Lane:
         now = self._clock()
         if symptom is None:
             self.last_good[component] = now
+        elif component == BARRIER:
+            self._rights.clear()  # a board that comes back knows of no rights
         change = self._health.report(Component(component), symptom, detail, now)
         if change is not None:
             self._keep_change(change)
@@ -224,7 +227,8 @@ class Lane:
                 self.junk_bytes[device] = self.junk_bytes.get(device, 0) + reading.byte_count
 
     def _take_barrier(self, event: BarrierEvent) -> None:
-        after = self._last_right if event.kind in (BarrierEventKind.PASSED, BarrierEventKind.TIMED_OUT) else None
+        uses_right = event.kind in (BarrierEventKind.PASSED, BarrierEventKind.TIMED_OUT)
+        after = self._rights.popleft() if uses_right and self._rights else None
         self._keeper.keep(BarrierEntry(event=event.kind, after=after))
         if event.kind == BarrierEventKind.INTRUSION:
             self._hand.show("red", buzz=3)
@@ -240,13 +244,7 @@ class Lane:
     # -- decisions ----------------------------------------------------------------------------------------------------
 
     def _judge(self, attempt: Attempt, now: float) -> None:
-        policy = self._rules.policy
-        if self.fire:
-            policy = Policy(
-                profile=policy.profile,
-                temperature_limit_celsius=policy.temperature_limit_celsius,
-                fire_active=True,
-            )
+        policy = replace(self._rules.policy, fire_active=self.fire)
         decision = decide(attempt, policy, today=self._today(), clock_trusted=self._clock_trusted())
         entry = passage_of(attempt, decision, self._rules, self.mode, now)
         kept = self._keeper.keep(entry, personal=personal_of(attempt, decision))
@@ -268,8 +266,10 @@ class Lane:
         self.told = Told(at_mono=now, outcome=outcome, reason=reason, method=decision.method)
 
     def _open(self, right: str | None) -> bool:
-        self._last_right = right
-        return self._hand.pulse(self._rules.pulse_s)
+        moved = self._hand.pulse(self._rules.pulse_s)
+        if moved:
+            self._rights.append(right)
+        return moved
 
     # -- staff --------------------------------------------------------------------------------------------------------
 
@@ -283,7 +283,7 @@ class Lane:
         request = asked.request
         if request["verb"] not in VERBS:
             raise UsageError(f"the gate does not know {request['verb']!r}; it knows status, {', '.join(VERBS)}")
-        if self._clock() > request.get("until_mono", math.inf):
+        if self._clock() > number_in(request, "until_mono", math.inf):
             raise Unavailable("the request came too late: whoever it was for has been told to use the key switch")
         act = hand_act(
             request,

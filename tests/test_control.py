@@ -70,7 +70,8 @@ def test_a_bug_in_an_answer_is_told_and_the_server_goes_on(server):
 
 @pytest.mark.parametrize(
     "line",
-    [b"\n", b"nonsense\n", b"[]\n", b'{"verb":"status"}\n', b'{"v":2,"verb":"status"}\n', b'{"v":1}\n', b"\xff\n"],
+    [b"\n", b"nonsense\n", b"[]\n", b'{"verb":"status"}\n', b'{"v":2,"verb":"status"}\n', b'{"v":1}\n', b"\xff\n",
+     b'{"v":1,"verb":"\\ud800"}\n', b'{"v":1,"verb":"status","x":NaN}\n', b"[" * 20_000 + b"\n"],
 )
 def test_what_is_no_request_is_refused_in_words(server, line):
     answer = send_raw(server[0], line)

@@ -6,6 +6,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from drivers.errors import PortLost
 from drivers.readings import BarrierEvent, BarrierEventKind, CardKind, CardReading, Sign, Symptom, ThermalField, Trouble
@@ -275,6 +277,36 @@ def test_a_wrong_request_is_refused_in_words_and_nothing_moves(stand, request_, 
     assert answer["exit_code"] == 64
     assert told in answer["error"]
     assert stand.barrier.pulses == []
+
+
+WORDS = st.sampled_from(
+    ["register", "open", "consent", "request-1", "visitor", "held", "id-card", "none", "enrolled", NUMBER, "样本"]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = ("request", "reason", "document", "number", "name", "skin_celsius", "after", "open", "until_mono", "operator",
+          "person", "act", "consent", "templates", "model")
+
+
+@given(request_=st.fixed_dictionaries({"verb": WORDS}, optional={field: JSON | WORDS for field in FIELDS}))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_request_whatever_it_holds_stops_the_deciding_thread_or_opens_without_an_entry(stand, request_):
+    before = len(stand.barrier.pulses), len(stand.openings())
+    answer = stand.ask(SELF, **request_)
+    pulses, openings = len(stand.barrier.pulses) - before[0], len(stand.openings()) - before[1]
+    assert answer["ok"] or answer["error"]
+    assert pulses <= openings <= 1
+
+
+def test_two_rights_are_used_in_the_order_in_which_they_were_given(stand):
+    first = stand.ask(verb="open", request="request-1", reason="delivery")["key"]
+    second = stand.ask(verb="open", request="request-2", reason="delivery")["key"]
+    for _ in range(2):
+        stand.lane.turn(BarrierEvent(at_mono=stand.clock.now, kind=BarrierEventKind.PASSED))
+    assert [data["after"] for data in stand.entries("barrier")] == [first, second]
 
 
 def test_when_nothing_can_be_recorded_the_machine_holds_and_staff_still_open(tmp_path):
