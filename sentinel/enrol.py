@@ -19,11 +19,13 @@ from recognition.errors import RecognitionError
 from recognition.pipeline import Pipeline
 from sentinel import roster
 from sentinel.control import ask_manual, raise_refused
-from sentinel.core.citizen import tidy_number
+from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.errors import DataError, SentinelError
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import end_process
 from sync.vault import Vault
+
+_ID_CARD_PLACES = 18  # numbers of other lengths are of passports and older cards, whose rules are not published
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -80,6 +82,8 @@ class Enroller:
         name, number = str(line.get("name", "")).strip(), tidy_number(str(line.get("number", "")))
         if not name or not number:
             raise DataError("name and number are needed")
+        if len(number) == _ID_CARD_PLACES and not valid_number(number):
+            raise DataError("the ID number fails its check digit or birth date; compare it with the card")
         until = line.get("valid_until")
         member = roster.Member(
             token=self._vault.token(number),

@@ -87,7 +87,9 @@ def status_screen(status: Status, lang: str, style: render.Style) -> list[str]:
     room = render.LINES - len(top) - len(bottom) - 1
     last = [line_cells(line, status.wall_ns, lang) for line in reversed(status.last[: max(room, 0)])]
     rows = [f"  {row}" for row in render.table(last, most=render.COLUMNS - 2)]
-    lines = top + ([_title("last", lang), *rows] if rows else []) + bottom
+    untrusted = any(not line.clock_trusted for line in status.last)
+    head = _title("last", lang) + (f"   {text('cli.untrusted', lang)}" if untrusted else "")
+    lines = top + ([head, *rows] if rows else []) + bottom
     return [render.ascii_only(line) for line in lines] if style.plain else lines
 
 

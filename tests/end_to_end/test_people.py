@@ -56,10 +56,11 @@ def test_each_refused_line_says_why_and_the_others_are_added(quiet, faces_dir, t
         {"name": "样本乙", "number": number_of(3), "pictures": [str(tmp_path / "no.jpg")], "consent": "paper 1"},
         {"name": "", "number": number_of(5)},
         ["no object"],
+        {"name": "样本己", "number": number_of(9)[:-1] + ("0" if number_of(9)[-1] != "0" else "1")},
         synthetic_person("样本丁", number_of(7)),
     )
     assert done.returncode == 65
-    for line, why in enumerate(("consent", "no picture", "name and number", "JSON object"), 1):
+    for line, why in enumerate(("consent", "no picture", "name and number", "JSON object", "check digit"), 1):
         told = next(said for said in done.stderr.splitlines() if said.startswith(f"line {line}:"))
         assert why in told
     assert [person["name"] for person in quiet.ctl_json("people", "list")["people"]] == ["样*丁"]
