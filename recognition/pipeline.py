@@ -177,6 +177,10 @@ class Pipeline:
             return None
         return replace(self._seen.reading, claimed=self._claimed(claim, self._seen.vector))
 
+    def forget(self) -> None:
+        """Forget who was seen last: the camera was lost, and whoever stands there now may be somebody else."""
+        self._seen = None
+
     def template(self, pixels: np.ndarray) -> Template:
         """Return what to enrol of the one face of a picture.
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.errors import UsageError
-from sentinel.core.kinds import Consent, Opening, Registration
-from sync.entry import parse_key
+from sentinel.core.kinds import Consent, Opening, Registration, body_of
+from sync.entry import Entry, Stamp, parse_key
 
 VERBS = ("register", "open", "consent")
 REASONS = (
@@ -24,8 +24,13 @@ REASONS = (
     "other",
 )
 DOCUMENTS = ("id-card", "passport", "other", "none")
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+_MOST_TEMPLATES = 1000
 _REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{8,64}")
 _LOWEST_CELSIUS, _HIGHEST_CELSIUS = 34.0, 43.0  # what a hand-held thermometer can say about a living person
+
+
+REPEAT_S = 15.0  # a request is repeated within the patience of whoever sent it; later its person has left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,30 @@ class HandAct:
     opens: bool
     personal: Mapping[str, Any] | None = field(default=None, repr=False)
 
+    def is_repeated_by(self, entry: Entry) -> bool:
+        """Tell whether this entry records the same act, whoever wrote it."""
+        ours, theirs = body_of(self.entry), entry.data
+        told_otherwise = ("written_by", "operator", "opened")
+        same = all(theirs.get(key) == value for key, value in ours.items() if key not in told_otherwise)
+        return same and entry.kind == self.entry.KIND
+
+    def may_still_open(self, entry: Entry, now: Stamp) -> bool:
+        """Tell whether the person of an earlier, same request may still stand there."""
+        age_s = (now.boot_ns - entry.stamp.boot_ns) / 1e9
+        return entry.stamp.boot_id == now.boot_id and age_s <= REPEAT_S
+
+
+def opens_again(act: HandAct, before: Entry | None, now: Stamp) -> bool:
+    """Tell whether the barrier opens for this act, given the entry that its request had made before.
+
+    Raises: UsageError when that entry records another act.
+    """
+    if before is None:
+        return act.opens
+    if not act.is_repeated_by(before):
+        raise UsageError(f"the request id {act.request} was used for {before.key}, another act; use a new one")
+    return act.opens and act.may_still_open(before, now)
+
 
 def hand_act(
     request: Mapping[str, Any],
@@ -45,7 +74,7 @@ def hand_act(
     written_by: str,
     lane: str,
     direction: str,
-    token_of: Callable[[str], str],
+    token_of: Callable[[str], str] | None,
 ) -> HandAct:
     """Return the act that this request asks for.
 
@@ -71,7 +100,7 @@ def hand_act(
         lane=lane,
         direction=direction,
         written_by=written_by,
-        person=token_of(number) if number else None,
+        person=token_of(number) if number and token_of is not None else None,
         temperature="not-measured" if celsius is None else "by-hand",
         skin_celsius=celsius,
         after=_after(request),
@@ -111,18 +140,20 @@ def _after(request: Mapping[str, Any]) -> str | None:
 
 
 def _consent(request: Mapping[str, Any], request_id: str, operator: str) -> Consent:
-    try:
-        return Consent(
-            request=request_id,
-            person=str(request["person"]),
-            act=_one_of(request, "act", ("enrolled", "removed")),
-            consent=str(request["consent"]),
-            operator=operator,
-            templates=int(request["templates"]),
-            model=str(request["model"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"a consent entry lacks or misstates {error}; see sentinel/core/kinds.py") from error
+    person, templates = str(request.get("person", "")), number_in(request, "templates", -1)
+    if not _TOKEN.fullmatch(person):
+        raise UsageError("person must be the keyed token of somebody, 32 hexadecimal digits")
+    if templates not in range(_MOST_TEMPLATES + 1):
+        raise UsageError(f"templates must be a whole number up to {_MOST_TEMPLATES}, not {templates!r}")
+    return Consent(
+        request=request_id,
+        person=person,
+        act=_one_of(request, "act", ("enrolled", "removed")),
+        consent=str(request.get("consent", "")),
+        operator=operator,
+        templates=int(templates),
+        model=str(request.get("model", "")),
+    )
 
 
 def _one_of(request: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:

@@ -29,6 +29,10 @@ _CLIENT_TIMEOUT_S = 5.0
 _MOST_CLIENTS = 16  # a page, a screen, a few terminals; more is somebody's mistake
 
 
+class NobodyListens(Unavailable):
+    """There is no socket, or nobody behind it: nothing was asked of anybody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
     """The process at the other end of a local socket, as the kernel vouches for it."""
@@ -103,9 +107,12 @@ def ask(path: Path, request: Mapping[str, Any], timeout_s: float) -> dict[str, A
         sock.settimeout(timeout_s)
         try:
             sock.connect(str(path))
+        except OSError as error:
+            raise NobodyListens(f"nobody answers at {path} ({error}); is the process running?") from error
+        try:
             return _exchange(sock, request, str(path))
         except OSError as error:
-            raise Unavailable(f"nobody answers at {path} ({error}); is the process running?") from error
+            raise Unavailable(f"nobody answers at {path} ({error}); is the process hung?") from error
 
 
 def ask_manual(path: Path, config: Path, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
@@ -114,19 +121,25 @@ def ask_manual(path: Path, config: Path, request: Mapping[str, Any], timeout_s: 
     Either way the one-shot reads one request from its standard input, which is a socket, and answers on it.
     Raises: Unavailable when it does not answer.
     """
-    if path.exists():
-        with contextlib.suppress(Unavailable):  # a socket file nobody listens on: systemd is not there, start our own
-            return ask(path, request, timeout_s)
+    line_of(request)  # what cannot be written down is told before anything is started
+    with contextlib.suppress(NobodyListens):  # no systemd here, or no socket of it: start our own
+        return ask(path, request, timeout_s)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs:
         command = [sys.executable, "-m", "sentinel.manual", "--config", str(config)]
-        with subprocess.Popen(command, stdin=theirs.fileno(), stdout=sys.stderr.fileno()):
-            theirs.close()
-            ours.settimeout(timeout_s)
-            try:
-                return _exchange(ours, request, "the manual one-shot")
-            except OSError as error:
-                raise Unavailable(f"the manual one-shot did not answer ({error}); use the key switch") from error
+        process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=sys.stderr.fileno())
+        theirs.close()
+        ours.settimeout(timeout_s)
+        try:
+            answer = _exchange(ours, request, "the manual one-shot")
+        except OSError as error:
+            process.kill()
+            process.wait()
+            raise Unavailable(f"the manual one-shot did not answer ({error}); use the key switch") from error
+        # It has answered and is closing its books; whoever starts the next command waits for the lock, not we.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout_s)
+        return answer
 
 
 def _exchange(sock: socket.socket, request: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -30,11 +30,12 @@ from sentinel.control import ControlServer, Peer
 from sentinel.core.errors import DataError, Unavailable
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import STARTING, Component, ComponentState, Health
-from sentinel.core.model import Person, Policy, Profile, SkinTemperature
+from sentinel.core.model import Policy, Profile, SkinTemperature
 from sentinel.core.thermometry import skin_temperature
+from sentinel.events import Asked, DeviceFailed, Event, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
-from sentinel.lane import Asked, DeviceFailed, Event, FromDevice, Lane, Rules
+from sentinel.lane import Lane, Rules
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import Child, Worker, end_process, sd_notify, start_logging, stop_on_signals
 from sentinel.wiring import pins_of
@@ -53,6 +54,7 @@ ANSWER_S = 3.0  # how long a client waits for the deciding thread; the one-shot 
 VISION_SILENCE_S = 2.0  # pictures come ten times a second; 2 s without any word is a hung camera or inference
 VISION_START_S = 60.0  # the first start on a new box prepares the models
 Work = tuple[str, Callable[[threading.Event], None], Callable[[BaseException], None]]  # name, work, told of failures
+FLOOR_ENTRIES = 500  # so far back is looked for one that was written under a trusted clock
 INBOX = 1000  # at 20 readings a second, most of a minute; a full inbox drops the newest reading and counts it
 SETTLE_S = 8.0  # until then a device that never spoke is starting, not broken
 
@@ -117,7 +119,6 @@ class GateProcess:
             bound_s=settings.barrier.append_bound_s,
         )
         self._keeper.tend()
-        self._roster_mark: roster.Mark | None = None
         self._hand = Hand(self._open_barrier, lambda symptom, detail: self._lane.report(BARRIER, symptom, detail))
         self._lane = self._build_lane()
         self._vision = self._build_vision()
@@ -192,18 +193,19 @@ class GateProcess:
             health=Health(),
             keeper=self._keeper,
             hand=self._hand,
-            people=self._people({}),
+            people={},
             token_of=self._vault.token,
             claim=self._send_claim,
             today=lambda: datetime.now().astimezone().date(),
             clock_trusted=partial(clock_is_plausible, self._clock_floor()),
+            stamp=now_stamp,
         )
 
     def _clock_floor(self) -> datetime:
         """The latest time that certainly has passed: this program was built, the last entry was written."""
         try:
             with LedgerReader(self._settings.paths.ledger) as reader:
-                stamps = [entry.stamp for entry in reader.newest(2)]
+                stamps = [entry.stamp for entry in reader.newest(FLOOR_ENTRIES)]
         except SyncError as error:
             log.debug("no entry tells the time: %s", error)
             return BUILT
@@ -225,7 +227,10 @@ class GateProcess:
 
     def _work(self) -> list[Work]:
         server = ControlServer(self._settings.paths.control_socket, self._answer)
-        work: list[Work] = [("control", server.run, lambda _error: None)]
+        work: list[Work] = [
+            ("control", server.run, lambda _error: None),
+            ("files", self._follow_files, lambda _error: None),
+        ]
         for device in ("card", "thermal"):
             chosen = getattr(self._settings, device)
             if chosen.kind != "none":
@@ -288,19 +293,25 @@ class GateProcess:
         self._keeper.tend()
         problem = self._keeper.problem
         self._lane.report(LEDGER, Symptom.LOST if problem else None, problem or "")
-        if self._roster_mark != roster.mark_of(self._settings.paths.roster):
-            self._lane.people = self._people(self._lane.people)
 
-    def _people(self, before: Mapping[str, Person]) -> Mapping[str, Person]:
-        """Return who is in the roster now; when it cannot be read, whoever was in it before, and say so."""
-        self._roster_mark = roster.mark_of(self._settings.paths.roster)
-        try:
-            members = roster.load(self._settings.paths.roster, self._vault)
-        except (DataError, SyncError) as error:
-            log.error("the roster stays as it was (%d people): %s", len(before), error)
-            return before
-        log.info("roster: %d people", len(members))
-        return {token: member.person for token, member in members.items()}
+    def _follow_files(self, stop: threading.Event) -> None:
+        """Read the roster when it was published anew, and bring the spool home: disk work that nobody waits for."""
+        mark, said = None, None
+        while not stop.wait(CHORES_S if said is not None else 0.0):
+            self._keeper.bring_home()
+            try:
+                now = roster.mark_of(self._settings.paths.roster)
+                if said != "" or now != mark:
+                    members = roster.load(self._settings.paths.roster, self._vault, templates=False)
+                    mark = now
+                    log.info("roster: %d people", len(members))
+                    self._post(RosterRead({token: member.person for token, member in members.items()}))
+                said = ""
+            except (DataError, SyncError) as error:
+                if str(error) != said:
+                    log.error("the roster stays as it was: %s", error)
+                    self._post(RosterRead(None, str(error)))
+                said = str(error)
 
     def _status(self) -> dict[str, Any]:
         now = time.monotonic()

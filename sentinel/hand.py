@@ -33,6 +33,11 @@ class Hand:
         self._next_try = 0.0
 
     @property
+    def there(self) -> bool:
+        """Whether there is a barrier to move, as far as is known."""
+        return self._barrier is not None
+
+    @property
     def fire_active(self) -> bool:
         """Whether the fire input is active; a barrier that is away says nothing about fire, and its wires act alone."""
         return self._try(lambda barrier: barrier.fire_active) or False

@@ -1,6 +1,8 @@
 """Keep entries whatever the disk does: in the ledger, or late in the ledger, or in the spool; and say which."""
 
 import logging
+import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -8,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.core.kinds import AnyKind, Passage, Registration, body_of
-from sync.entry import Draft, Stamp
-from sync.errors import AppendLate, LedgerDamaged, LedgerUnavailable, SyncError, VaultError
-from sync.ledger import LedgerWriter, key_day
+from sync.entry import Draft, Entry, Stamp
+from sync.errors import LedgerDamaged, LedgerUnavailable, SyncError, VaultError
+from sync.ledger import LateAppend, LedgerWriter, Pending, key_day
 from sync.spool import import_spool, spool_append
 from sync.vault import Vault
 
 log = logging.getLogger(__name__)
+
+
+STANDING_S = 2.0  # flash cards pause for a quarter of a second; eight times that is a disk that stands still
+CLOSE_S = 4.0  # for the last entries; below TimeoutStopSec= of the units, so that what fails can still be spooled
 
 
 class How(StrEnum):
@@ -33,6 +39,7 @@ class Kept:
     how: How
     key: str | None = None
     problem: str = ""
+    before: Entry | None = None  # the entry that this request had already made, whoever asked first
 
 
 def draft_of(entry: AnyKind, personal: Mapping[str, Any] | None = None, request: str | None = None) -> Draft:
@@ -43,6 +50,15 @@ def draft_of(entry: AnyKind, personal: Mapping[str, Any] | None = None, request:
 def spooled(draft: Draft) -> Draft:
     """Return the draft marked as one that came over from the spool."""
     return replace(draft, body={**draft.body, "spooled": True})
+
+
+def _is_kept(pending: Pending) -> bool:
+    try:
+        pending.result(0.0)
+    except SyncError as error:
+        log.error("an entry that was told as late goes to the spool: %s", error)
+        return False
+    return True
 
 
 class Keeper:
@@ -57,10 +73,12 @@ class Keeper:
         *,
         open_ledger: Callable[[], LedgerWriter],
         spool: Path,
-        vault: Vault,
+        vault: Vault | None,
         stamp: Callable[[], Stamp],
         bound_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._open_ledger = open_ledger
         self._spool = spool
         self._vault = vault
@@ -68,6 +86,8 @@ class Keeper:
         self._bound_s = bound_s
         self._ledger: LedgerWriter | None = None
         self._sealed_day = ""
+        self._waiting: list[tuple[Draft, Pending, float]] = []  # told as late, and when
+        self._spool_said = ""
         self.problem: str | None = "the ledger is not open yet"  # None while the ledger takes entries
         self.late = 0
 
@@ -77,23 +97,32 @@ class Keeper:
         return self._ledger.queued if self._ledger else 0
 
     def tend(self) -> None:
-        """Open the ledger when it is away, bring the spool home, and have today's key ready before a person comes.
+        """Open the ledger when it is away, and look after what was told as late.
 
         Raises: LedgerFromTheFuture when a newer program wrote the file: waiting will not help.
         """
         if self._ledger is None or not self._ledger.alive:
             self._open()
-        if self._ledger is None:
+        self._look_after_late()
+
+    def bring_home(self) -> None:
+        """Import the spool and have today's key ready before a person comes. May take long: not for who decides."""
+        ledger = self._ledger
+        if ledger is None:
             return
         try:
-            self._import_spool(self._ledger)
-            self._ready_key(self._ledger)
+            self._import_spool(ledger)
+            self._ready_key(ledger)
+            self._spool_said = ""
         except SyncError as error:
-            log.debug("the spool or the vault must wait: %s", error)
+            if str(error) != self._spool_said:
+                log.warning("the spool or the vault must wait: %s", error)
+            self._spool_said = str(error)
 
     def keep(self, entry: AnyKind, *, personal: Mapping[str, Any] | None = None, request: str | None = None) -> Kept:
         """Return how this entry is kept; durable unless something is wrong."""
-        draft = draft_of(entry, personal, request)
+        # A request of its own for every entry: one that lands on a failing disk and is spooled too is still one entry.
+        draft = draft_of(entry, personal, request or f"own:{uuid.uuid4()}")
         return self._append(draft) or self._spool_it(draft)
 
     def close(self, reason: str) -> None:
@@ -101,12 +130,26 @@ class Keeper:
         ledger, self._ledger = self._ledger, None
         self.problem = "the ledger is closed"
         if ledger is not None:
-            ledger.close(reason)
+            ledger.close(reason, CLOSE_S)
+        for draft, pending, _ in self._waiting:
+            if not _is_kept(pending):
+                self._spool_it(draft)
+        self._waiting.clear()
+
+    def _look_after_late(self) -> None:
+        lost = [draft for draft, pending, _ in self._waiting if pending.done and not _is_kept(pending)]
+        self._waiting = [(draft, pending, since) for draft, pending, since in self._waiting if not pending.done]
+        for draft in lost:
+            self._spool_it(draft)
+        if self._waiting and self._clock() - self._waiting[0][2] > STANDING_S:
+            self._is_away(f"the disk stands still: {len(self._waiting)} entries wait for it")
+        elif self._ledger is not None and self._ledger.alive and not self._waiting:
+            self.problem = None
 
     def _open(self) -> None:
         try:
             self._ledger = self._open_ledger()
-        except (LedgerUnavailable, LedgerDamaged) as error:
+        except (LedgerUnavailable, LedgerDamaged, OSError) as error:
             self._is_away(str(error))
         else:
             self.problem = None
@@ -128,16 +171,19 @@ class Keeper:
         day = key_day(self._stamp(), ledger.epoch)
         if day != self._sealed_day:
             for kind in (Passage.KIND, Registration.KIND):
-                self._vault.seal_bytes(b"", kind, day)
+                if self._vault is not None:
+                    self._vault.seal_bytes(b"", kind, day)
             self._sealed_day = day
 
     def _append(self, draft: Draft) -> Kept | None:
         if self._ledger is None:
             return None
+        stamp = self._stamp()
         try:
-            entry = self._ledger.append(draft, self._bound_s)
-        except AppendLate as error:
+            entry = self._ledger.append(draft, self._bound_s, stamp=stamp)
+        except LateAppend as error:
             self.late += 1
+            self._waiting.append((draft, error.pending, self._clock()))
             log.warning("the disk pauses: an entry of kind %s is late (%s)", draft.kind, error)
             return Kept(how=How.LATE, problem=str(error))
         except LedgerUnavailable as error:
@@ -147,8 +193,7 @@ class Keeper:
             # What happened outlives who it was: without a key the personal part may not be written, the rest must be.
             log.error("an entry of kind %s is kept without its personal part: %s", draft.kind, error)
             return self._append(replace(draft, personal=None))
-        self.problem = None
-        return Kept(how=How.DURABLE, key=str(entry.key))
+        return Kept(how=How.DURABLE, key=str(entry.key), before=entry if entry.stamp != stamp else None)
 
     def _spool_it(self, draft: Draft) -> Kept:
         try:

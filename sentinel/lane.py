@@ -6,11 +6,10 @@ three steps: an entry is kept, then the barrier is pulsed, then the lights say s
 
 import logging
 import math
-import queue
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -19,59 +18,31 @@ from drivers.readings import (
     BarrierEventKind,
     CardReading,
     Junk,
-    Reading,
     Sign,
     Symptom,
     ThermalField,
     Trouble,
 )
 from recognition.readings import Claim, FaceReading, NoFace
-from sentinel.byhand import VERBS, HandAct, hand_act, number_in
-from sentinel.control import Peer, refusal
-from sentinel.core.errors import SentinelError, Unavailable, UsageError
+from sentinel.byhand import VERBS, HandAct, hand_act, number_in, opens_again
+from sentinel.control import refusal
+from sentinel.core.errors import NotPermitted, SentinelError, Unavailable, UsageError
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import STARTING, Change, Component, Health, Mode, Standing
 from sentinel.core.kinds import Barrier as BarrierEntry
-from sentinel.core.kinds import Fault, ModeChange, Passage, Repair
+from sentinel.core.kinds import Fault, ModeChange, Opening, Passage, Registration, Repair
 from sentinel.core.model import Attempt, Decision, Outcome, Person, Policy, Reason, SkinTemperature
 from sentinel.core.policy import decide
+from sentinel.events import Asked, DeviceFailed, Event, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import How, Keeper, Kept
+from sync.entry import Stamp
 
 log = logging.getLogger(__name__)
 
 VISION, BARRIER = Component.VISION, Component.BARRIER
 _REMEMBERED_RIGHTS = 64  # each lasts some seconds; the barrier has none older
 _REMEMBERED_REQUESTS = 256  # a request is repeated within seconds or never
-
-
-@dataclass(frozen=True, slots=True)
-class FromDevice:
-    """A reading of a named device."""
-
-    device: str
-    reading: Reading
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceFailed:
-    """A worker or child of a named device ended; its supervisor tries again."""
-
-    device: str
-    symptom: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request from a local socket; the answer is put into `reply`."""
-
-    request: Mapping[str, Any]
-    peer: Peer
-    reply: "queue.SimpleQueue[Mapping[str, Any]]" = field(default_factory=queue.SimpleQueue)
-
-
-Event = FromDevice | DeviceFailed | FaceReading | NoFace | BarrierEvent | Asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +83,10 @@ class Lane:
         claim: Callable[[Claim], None],
         today: Callable[[], date],
         clock_trusted: Callable[[], bool],
+        stamp: Callable[[], Stamp],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._stamp = stamp
         self._rules = rules
         self._fuser = fuser
         self._health = health
@@ -129,7 +102,7 @@ class Lane:
         self._settled = False
         self._rights: deque[str | None] = deque(maxlen=_REMEMBERED_RIGHTS)  # as the barrier counts them, oldest first
         self._claimed: str | None = None
-        self._answers: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self._answers: OrderedDict[str, tuple[Any, Mapping[str, Any]]] = OrderedDict()
         self.told = Told(at_mono=clock(), outcome="none", reason="")
         self.fire = False
         self.last_good: dict[str, float] = {}
@@ -194,6 +167,7 @@ class Lane:
             case DeviceFailed():
                 if event.device == VISION:
                     self._fuser.see_nobody(now)  # what the camera last saw is not what stands there now
+                    self._claimed = None  # a vision that starts again must be asked again
                 self.report(event.device, event.symptom, event.detail)
             case FaceReading():
                 self.report(VISION, None)
@@ -202,9 +176,13 @@ class Lane:
                 self._fuser.see_face(event, person, now)
             case NoFace():
                 self.report(VISION, None)
-                self._fuser.see_nobody(now)
+                self._fuser.see_nobody(event.at_mono)
             case BarrierEvent():
                 self._take_barrier(event)
+            case RosterRead():
+                if event.people is not None:
+                    self.people = event.people
+                self.report(Component.ROSTER, Symptom.LOST if event.problem else None, event.problem)
             case Asked():
                 event.reply.put(self._answer(event))
 
@@ -246,6 +224,8 @@ class Lane:
     def _judge(self, attempt: Attempt, now: float) -> None:
         policy = replace(self._rules.policy, fire_active=self.fire)
         decision = decide(attempt, policy, today=self._today(), clock_trusted=self._clock_trusted())
+        if decision.outcome == Outcome.OPEN and not self._hand.there:
+            decision = replace(decision, outcome=Outcome.HOLD, reasons=(Reason.BARRIER_AWAY, *decision.reasons))
         entry = passage_of(attempt, decision, self._rules, self.mode, now)
         kept = self._keeper.keep(entry, personal=personal_of(attempt, decision))
         log.info(
@@ -269,6 +249,8 @@ class Lane:
         moved = self._hand.pulse(self._rules.pulse_s)
         if moved:
             self._rights.append(right)
+        else:  # what was decided stays as it was written; what the barrier then did is an entry of its own
+            self._keeper.keep(BarrierEntry(event="not-moved", after=right))
         return moved
 
     # -- staff --------------------------------------------------------------------------------------------------------
@@ -278,45 +260,52 @@ class Lane:
             return self._by_hand(asked)
         except SentinelError as error:
             return refusal(error)
+        except Exception as error:
+            log.exception("a request of %s failed", asked.peer.name)
+            return refusal(error)
 
     def _by_hand(self, asked: Asked) -> Mapping[str, Any]:
         request = asked.request
         if request["verb"] not in VERBS:
             raise UsageError(f"the gate does not know {request['verb']!r}; it knows status, {', '.join(VERBS)}")
+        if asked.peer.uid not in self._rules.trusted_uids:
+            raise NotPermitted("only the manual one-shot may act at the gate; use sentinelctl, which asks it")
         if self._clock() > number_in(request, "until_mono", math.inf):
             raise Unavailable("the request came too late: whoever it was for has been told to use the key switch")
         act = hand_act(
             request,
-            operator=self._operator(asked),
+            operator=str(request.get("operator") or asked.peer.name),
             written_by="gate",
             lane=self._rules.lane,
             direction=self._rules.direction,
             token_of=self._token_of,
         )
-        if act.request in self._answers:  # asked again because our answer was lost: the same answer, no second pulse
-            return self._answers[act.request]
+        known = self._answers.get(act.request)
+        if known is not None and known[0] == act.entry:  # our answer was lost: the same answer, no second pulse
+            return known[1]
         answer = self._do_by_hand(act)
-        self._answers[act.request] = answer
+        self._answers[act.request] = (act.entry, answer)
         while len(self._answers) > _REMEMBERED_REQUESTS:
             self._answers.popitem(last=False)
         return answer
 
     def _do_by_hand(self, act: HandAct) -> Mapping[str, Any]:
-        kept = self._keeper.keep(act.entry, personal=act.personal, request=act.request)
-        if act.opens:  # a person was judged by a person: no disk holds them up
-            if not self._open(kept.key):
-                raise Unavailable("the entry is kept, but the barrier did not move; use the key switch")
+        moves = self._hand.there
+        entry = act.entry
+        if act.opens and not moves:
+            if isinstance(entry, Opening):
+                raise Unavailable("the barrier cannot be moved and nothing was recorded; use the key switch")
+            entry = replace(entry, opened=False) if isinstance(entry, Registration) else entry
+        kept = self._keeper.keep(entry, personal=act.personal, request=act.request)
+        opens = opens_again(act, kept.before, self._stamp())
+        if opens and not (moves and self._open(kept.key)):
+            raise Unavailable("the entry is kept, but the barrier did not move; use the key switch")
+        if opens:  # a person was judged by a person: no disk holds them up
             self._hand.show("green", buzz=1)
             self.told = Told(at_mono=self._clock(), outcome="open", reason="accepted", method="manual")
         elif kept.how == How.LOST:
             raise Unavailable("nothing could be written to disk; free some space: sentinelctl show status")
-        return {"ok": True, "key": kept.key, "kept": kept.how, "opened": act.opens, "by": "gate"}
-
-    def _operator(self, asked: Asked) -> str:
-        claimed = asked.request.get("operator")
-        if claimed and asked.peer.uid in self._rules.trusted_uids:
-            return str(claimed)
-        return asked.peer.name
+        return {"ok": True, "key": kept.key, "kept": kept.how, "opened": opens, "by": "gate"}
 
     # -- health -------------------------------------------------------------------------------------------------------
 

@@ -15,19 +15,22 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 from drivers.barrier import Barrier, BarrierLock
 from drivers.errors import BarrierBusy, DriverError
 from sentinel import __version__
-from sentinel.byhand import HandAct, hand_act
+from sentinel.byhand import HandAct, hand_act, opens_again
 from sentinel.control import Peer, ask, line_of, parse, peer_of, read_line, refusal
 from sentinel.core.errors import Unavailable, UsageError, is_expected
+from sentinel.core.kinds import Barrier as BarrierEntry
 from sentinel.core.kinds import Consent
 from sentinel.keeper import Keeper, draft_of, spooled
 from sentinel.settings import Settings, find_config, load
 from sentinel.wiring import pins_of
+from sync.errors import SyncError
 from sync.ledger import LedgerWriter
 from sync.spool import spool_append
 from sync.stamp import now_stamp
@@ -49,9 +52,9 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as error:
         print(f"sentinel-manual: standard input is no socket ({error}); use: sentinelctl register", file=sys.stderr)
         sys.exit(UsageError.exit_code)
-    with sock:
+    with sock, ExitStack() as afterwards:  # what may take long on a sick disk comes after the answer
         sock.settimeout(PATIENCE_S)
-        answer = _answer(sock, peer, args.config)
+        answer = _answer(sock, peer, args.config, afterwards)
         sock.sendall(line_of(answer))
     sys.exit(0 if answer["ok"] else answer["exit_code"])
 
@@ -66,19 +69,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _answer(sock: socket.socket, peer: Peer, config: str | None) -> Mapping[str, Any]:
+def _answer(sock: socket.socket, peer: Peer, config: str | None, afterwards: ExitStack) -> Mapping[str, Any]:
     try:
         settings = load(find_config(config))
         request = parse(read_line(sock)) | {"operator": peer.name}
-        return serve(request, peer, settings)
+        return serve(request, peer, settings, afterwards)
     except Exception as error:
         if not is_expected(error):
             log.exception("a request by hand failed")
         return refusal(error)
 
 
-def serve(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mapping[str, Any]:
-    """Return the answer to a request, from the gate or by our own hand.
+def serve(
+    request: Mapping[str, Any], peer: Peer, settings: Settings, afterwards: ExitStack
+) -> Mapping[str, Any]:
+    """Return the answer to a request, from the gate or by our own hand; what is left to end goes to `afterwards`.
 
     Raises: Unavailable when neither the gate answers nor the barrier is free. UsageError for a wrong request.
     """
@@ -101,34 +106,44 @@ def serve(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mapping
                     "systemctl restart sentinel-gate"
                 ) from busy
             continue
-        with lock:
-            return _do_it(request, peer, settings)
+        afterwards.enter_context(lock)
+        return _do_it(request, peer, settings, afterwards)
 
 
 def _keep_unopened(request: Mapping[str, Any], peer: Peer, settings: Settings) -> str:
     """Put a registration into the spool that a hung gate neither takes nor opens for; say so, or say nothing."""
     if request["verb"] != "register":
         return ""
-    vault = Vault.open(settings.paths.secrets_dir, create=True)
+    vault = _vault(settings)
     act = _act({**request, "open": False}, peer, settings, vault)
     draft = draft_of(act.entry, act.personal, act.request)
     spool_append(settings.paths.spool, spooled(draft), now_stamp(), vault)
     return " (the registration is kept)"
 
 
-def _act(request: Mapping[str, Any], peer: Peer, settings: Settings, vault: Vault) -> HandAct:
+def _vault(settings: Settings) -> Vault | None:
+    try:
+        return Vault.open(settings.paths.secrets_dir, create=True)
+    except SyncError as error:  # who it was cannot be kept then; that somebody was let through, and by whom, can
+        log.error("the vault cannot be opened: %s; the entry is kept without its personal part", error)
+        return None
+
+
+def _act(request: Mapping[str, Any], peer: Peer, settings: Settings, vault: Vault | None) -> HandAct:
     return hand_act(
         request,
         operator=peer.name,
         written_by="one-shot",
         lane=settings.gate.lane,
         direction=settings.gate.direction,
-        token_of=vault.token,
+        token_of=vault.token if vault else None,
     )
 
 
-def _do_it(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mapping[str, Any]:
-    vault = Vault.open(settings.paths.secrets_dir, create=True)
+def _do_it(
+    request: Mapping[str, Any], peer: Peer, settings: Settings, afterwards: ExitStack
+) -> Mapping[str, Any]:
+    vault = _vault(settings)
     act = _act(request, peer, settings, vault)
     keeper = Keeper(
         open_ledger=partial(_open_ledger, settings, vault),
@@ -137,35 +152,42 @@ def _do_it(request: Mapping[str, Any], peer: Peer, settings: Settings) -> Mappin
         stamp=now_stamp,
         bound_s=settings.barrier.append_bound_s,
     )
-    keeper.tend()
+    afterwards.callback(keeper.close, "one-shot done")
     try:
-        return _keep_and_pulse(act, keeper, settings)
-    finally:
-        keeper.close("one-shot done")
+        keeper.tend()
+    except SyncError as error:
+        log.error("the ledger cannot be opened: %s; the entry goes to the spool", error)
+    return _keep_and_pulse(act, keeper, settings, afterwards)
 
 
-def _open_ledger(settings: Settings, vault: Vault) -> LedgerWriter:
+def _open_ledger(settings: Settings, vault: Vault | None) -> LedgerWriter:
     start_body = {"version": __version__}
     return LedgerWriter.open(settings.paths.ledger, vault=vault, owner="one-shot", start_body=start_body)
 
 
-def _keep_and_pulse(act: HandAct, keeper: Keeper, settings: Settings) -> Mapping[str, Any]:
+def _keep_and_pulse(
+    act: HandAct, keeper: Keeper, settings: Settings, afterwards: ExitStack
+) -> Mapping[str, Any]:
     kept = keeper.keep(act.entry, personal=act.personal, request=act.request)
-    if act.opens:
-        _pulse(settings)
+    opens = opens_again(act, kept.before, now_stamp())
+    if opens:
+        try:
+            _pulse(settings, afterwards)
+        except DriverError as error:
+            keeper.keep(BarrierEntry(event="not-moved", after=kept.key))
+            kept_but = f"the entry is kept, but the barrier did not move ({error}); use the key switch"
+            raise Unavailable(kept_but) from error
     elif isinstance(act.entry, Consent) and kept.key is None:
         raise Unavailable(f"the consent could not be recorded ({kept.problem}); nothing was enrolled")
-    return {"ok": True, "key": kept.key, "kept": kept.how, "opened": act.opens, "by": "one-shot"}
+    return {"ok": True, "key": kept.key, "kept": kept.how, "opened": opens, "by": "one-shot"}
 
 
-def _pulse(settings: Settings) -> None:
+def _pulse(settings: Settings, afterwards: ExitStack) -> None:
     pulse_s = settings.barrier.pulse_s
-    try:
-        with Barrier(pins_of(settings), passage_s=settings.barrier.passage_s, on_event=log.debug) as barrier:
-            barrier.pulse(pulse_s)
-            time.sleep(pulse_s)  # the lines fall back when this process lets them go
-    except DriverError as error:
-        raise Unavailable(f"the entry is kept, but the barrier did not move: {error}; use the key switch") from error
+    barrier = Barrier(pins_of(settings), passage_s=settings.barrier.passage_s, on_event=log.debug)
+    afterwards.callback(barrier.close)
+    barrier.pulse(pulse_s)
+    afterwards.callback(time.sleep, pulse_s)  # the lines fall back when this process lets them go
 
 
 if __name__ == "__main__":

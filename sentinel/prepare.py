@@ -14,7 +14,10 @@ def main(argv: list[str] | None = None) -> None:
     """Prepare and self-test; exit 78 when a model is missing or damaged."""
     parser = argparse.ArgumentParser(prog="sentinel-prepare", description="For people: sentinelctl models verify")
     parser.add_argument("--models-dir", type=Path, required=True)
-    parser.add_argument("--pack", default="opencv-zoo")
+    parser.add_argument("--pack", default="opencv-zoo", help="a pack of the manifest, or an InsightFace pack's folder")
+    parser.add_argument(
+        "--one-to-many", type=float, default=0.0, metavar="SIMILARITY", help="an InsightFace pack needs it to open"
+    )
     parser.add_argument("--quiet", action="store_true")
     args = parser.parse_args(argv)
     end_process(partial(_run, args))
@@ -22,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     began = time.monotonic()
-    pipeline = Pipeline.open(args.models_dir, pack=args.pack)
+    pipeline = Pipeline.open(args.models_dir, pack=args.pack, one_to_many=args.one_to_many)
     if not args.quiet:
         took_s = time.monotonic() - began
         print(f"models are ready and reproduce their known vectors ({pipeline.model}, {took_s:.1f} s)", file=sys.stderr)

@@ -102,7 +102,12 @@ class Rehearsal:
         """Start a process and do not wait for it."""
         with open(self.log_of(name), "ab") as log:
             self._running[name] = subprocess.Popen(
-                self._command(name), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.environment()
+                self._command(name),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=self.environment(),
+                start_new_session=True,  # Ctrl-C is for whoever holds the rehearsal, who then ends these in order
             )
 
     def kill(self, name: str) -> None:

@@ -6,10 +6,11 @@ a keyed token and yes or no. Vectors leave this module as bytes, for only the vi
 """
 
 import fcntl
+import json
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -78,16 +79,23 @@ class Mark:
 
 
 def mark_of(path: Path) -> Mark | None:
-    """Return the mark of the published roster, or None while there is none."""
+    """Return the mark of the published roster, or None while there is none.
+
+    Raises: DataError when the disk does not say.
+    """
     try:
         stat = path.stat()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DataError(f"{path} cannot be looked at ({error}); check the disk and its permissions") from error
     return Mark(stat.st_ino, stat.st_mtime_ns)
 
 
-def load(path: Path, vault: Vault) -> dict[str, Member]:
+def load(path: Path, vault: Vault, *, templates: bool = True) -> dict[str, Member]:
     """Return all members by token; an empty roster while none was published.
+
+    Without `templates` no vector is opened: every template is there, to be counted, and its vector is empty.
 
     Raises: DataError when the file cannot be read. VaultError when its keys are gone.
     """
@@ -96,24 +104,25 @@ def load(path: Path, vault: Vault) -> dict[str, Member]:
     try:
         # immutable: the file is never written after its rename, so no lock and no journal is ever needed.
         with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as db:
-            return dict(_members(db, vault))
+            return dict(_members(db, vault.opener(), templates))
     except sqlite3.DatabaseError as error:
         raise DataError(f"{path} is no roster ({error}); restore it: sentinelctl people add --from FILE") from error
 
 
-def _members(db: sqlite3.Connection, vault: Vault) -> Iterator[tuple[str, Member]]:
+def _members(
+    db: sqlite3.Connection, unseal: Callable[[str, bytes], bytes], with_vectors: bool
+) -> Iterator[tuple[str, Member]]:
     templates: dict[str, list[Template]] = {}
     for token, model, vector, key, consent, made_at in db.execute(
         "SELECT token, model, vector, vector_key, consent, made_at FROM templates ORDER BY rowid"
     ):
-        template = Template(
-            model=model, vector=vault.unseal_bytes(key, vector), consent=consent, made_at=made_at
-        )
+        opened = unseal(key, vector) if with_vectors else b""
+        template = Template(model=model, vector=opened, consent=consent, made_at=made_at)
         templates.setdefault(token, []).append(template)
     for token, personal, key, allowed, until in db.execute(
         "SELECT token, personal, personal_key, allowed, valid_until FROM people"
     ):
-        known = vault.unseal(key, personal)
+        known = json.loads(unseal(key, personal))
         yield token, Member(
             token=token,
             name=known["name"],

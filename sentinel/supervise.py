@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, ClassVar
@@ -148,6 +149,13 @@ class Worker:
         return began if failing_since is None else failing_since
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """What a child says before it does something that takes longer than its silence may last."""
+
+    for_s: float
+
+
 class Child:
     """Keep one spawned process alive that talks to us through a pipe; kill it when it goes quiet.
 
@@ -234,10 +242,13 @@ class Child:
                 except (EOFError, OSError):
                     process.join(1.0)
                     return f"{self.name} ended with code {process.exitcode}"
+                if isinstance(message, Busy):
+                    quiet_until = self._clock() + message.for_s + self._silence_s
+                    continue
                 quiet_until = self._clock() + self._silence_s
                 self._on_message(message)
             elif self._clock() > quiet_until:
-                return f"{self.name} said nothing for {self._silence_s:.1f} s and was killed"
+                return f"{self.name} said nothing when it should have and was killed"
         return ""
 
     def _kill(self) -> None:

@@ -16,16 +16,16 @@ import cv2
 import numpy as np
 
 from drivers.camera import Camera, PictureWatch, open_camera
-from drivers.errors import CameraLost, DriverError
+from drivers.errors import DriverError
 from drivers.readings import Symptom, Trouble
 from recognition.errors import RecognitionError
 from recognition.gallery import Gallery
 from recognition.pipeline import Pipeline
-from recognition.readings import Claim
+from recognition.readings import Claim, NoFace
 from sentinel import roster
 from sentinel.core.errors import DataError
 from sentinel.settings import Settings, load
-from sentinel.supervise import start_logging
+from sentinel.supervise import Busy, start_logging
 from sync.errors import SyncError
 from sync.vault import Vault
 
@@ -35,6 +35,8 @@ _PR_SET_PDEATHSIG = 1
 _ROSTER_LOOK_S = 0.5  # an added or deleted person takes effect within a second
 _RETRY_S = (0.25, 2.0)  # the camera is tried again after the first wait, doubling to the second
 _READ_S = 0.5
+_OPEN_S = 8.0  # OpenCV may take 5 s to find that a network camera is away
+_LOAD_S = 30.0  # 50,000 people on a slow box
 
 
 def run(pipe: Connection, config: str) -> None:
@@ -86,6 +88,7 @@ class Vision:
         self._mark: roster.Mark | None = None
         self._looked = 0.0
         self._claim: Claim | None = None
+        self._seeing = False  # whether pictures came since the camera was opened
 
     def look_until_closed(self) -> None:
         """Read, judge, send; a lost camera is told and opened again, the models stay loaded."""
@@ -98,11 +101,19 @@ class Vision:
                         self._turn(camera, watch)
                         wait_s = _RETRY_S[0]
             except DriverError as error:
-                self._pipe.send(Trouble(at_mono=time.monotonic(), symptom=Symptom.LOST, detail=str(error)))
+                self._tell(Symptom.LOST, str(error))
             self._take_claims(wait_s)
             wait_s = min(wait_s * 2, _RETRY_S[1])
 
+    def _tell(self, symptom: Symptom, detail: str) -> None:
+        """Say that nobody can be seen, and forget who was: the next face may be another person's."""
+        self._seeing = False
+        self._claim = None
+        self._pipeline.forget()
+        self._pipe.send(Trouble(at_mono=time.monotonic(), symptom=symptom, detail=detail))
+
     def _open(self) -> Camera:
+        self._pipe.send(Busy(for_s=_OPEN_S))
         camera = self._settings.camera
         return open_camera(camera.source, width=camera.width, height=camera.height)
 
@@ -111,12 +122,14 @@ class Vision:
         self._take_claims(0.0)
         began = time.monotonic()
         frame = camera.read(_READ_S)
-        if frame is None:
-            raise CameraLost(f"{camera.name}: no picture for {_READ_S} s; check its cable")
+        if frame is None:  # a slow start or a gap; the camera itself says when it is lost
+            self._pipe.send(NoFace(at_mono=time.monotonic()) if self._seeing else Busy(for_s=_READ_S))
+            self._pipeline.forget()
+            return
+        self._seeing = True
         symptom = watch.see(frame)
         if symptom is not None:
-            detail = f"{camera.name}: pictures come and show nothing new or nothing at all; is it covered?"
-            self._pipe.send(Trouble(at_mono=frame.at_mono, symptom=symptom, detail=detail))
+            self._tell(symptom, f"{camera.name}: pictures come and show nothing new or nothing at all; is it covered?")
         else:
             claim = self._claim.person if self._claim else None
             self._pipe.send(self._pipeline.look(frame.pixels, frame.at_mono, claim=claim))
@@ -146,10 +159,11 @@ class Vision:
         mark = roster.mark_of(self._settings.paths.roster)
         if mark == self._mark:
             return
-        self._mark = mark
+        self._pipe.send(Busy(for_s=_LOAD_S))
         try:
             members = roster.load(self._settings.paths.roster, self._vault)
             self._pipeline.gallery = gallery_of(members, self._pipeline.model)
+            self._mark = mark
         except (DataError, SyncError, RecognitionError) as error:
             log.error("the gallery stays as it was: %s", error)
 

@@ -2,6 +2,7 @@
 
 import queue
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -12,21 +13,31 @@ from hypothesis import strategies as st
 from drivers.errors import PortLost
 from drivers.readings import BarrierEvent, BarrierEventKind, CardKind, CardReading, Sign, Symptom, ThermalField, Trouble
 from recognition.readings import Candidate, FaceReading, NoFace
+from sentinel.byhand import HandAct, opens_again
 from sentinel.control import Peer
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import Component, Health, Mode
+from sentinel.core.kinds import Opening
 from sentinel.core.model import Person, Policy, Profile, SkinTemperature
+from sentinel.events import Asked, DeviceFailed, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
-from sentinel.lane import Asked, DeviceFailed, FromDevice, Lane, Rules
+from sentinel.lane import Lane, Rules
 from sync.errors import LedgerUnavailable
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.stamp import now_stamp
 from sync.vault import Vault
 
 NUMBER = "11010519491231002X"
-STAFF = Peer(pid=1, uid=4242, name="guard")
+STRANGER = Peer(pid=1, uid=4242, name="sentinel-uplink")  # may connect, for it may ask for the status
 SELF = Peer(pid=2, uid=0, name="root")
+
+
+ACT = HandAct(
+    entry=Opening(request="request-1", operator="root", reason="delivery", lane="lane-1", written_by="gate"),
+    request="request-1",
+    opens=True,
+)
 
 
 class Clock:
@@ -109,6 +120,7 @@ class Stand:
             claim=lambda claim: self.claims.append(claim.person),
             today=lambda: date(2026, 11, 22),
             clock_trusted=lambda: True,
+            stamp=now_stamp,
             clock=self.clock,
         )
         self.lane.turn(None)
@@ -136,11 +148,14 @@ class Stand:
         )
         self.lane.turn(FromDevice("thermal", field))
 
-    def face(self, person: str | None, *, track: int = 1, claimed: Candidate | None = None) -> None:
+    def face(
+        self, person: str | None, *, track: int = 1, claimed: Candidate | None = None, at_mono: float | None = None
+    ) -> None:
         known = Candidate(person=person, similarity=0.7, required=0.5, reached=True) if person else None
         self.lane.turn(
             FaceReading(
-                at_mono=self.clock.now, track=track, box=(10, 10, 120, 150), frame_width=640, frame_height=480,
+                at_mono=self.clock.now if at_mono is None else at_mono,
+                track=track, box=(10, 10, 120, 150), frame_width=640, frame_height=480,
                 confidence=0.9, identified=known, nearest_similarity=0.7 if person else 0.2, required_similarity=0.5,
                 claimed=claimed, model="m",
             )
@@ -157,7 +172,7 @@ class Stand:
             )
         )
 
-    def ask(self, peer: Peer = STAFF, **request: object) -> dict:
+    def ask(self, peer: Peer = SELF, **request: object) -> dict:
         asked = Asked({"v": 1, **request}, peer)
         self.lane.turn(asked)
         try:
@@ -228,20 +243,22 @@ def test_a_card_makes_vision_look_for_its_holder_once(stand):
     assert stand.claims == [stand.token]
 
 
-def test_a_registration_by_hand_opens_and_names_the_operator_from_the_kernel(stand):
+def test_a_registration_by_hand_opens_and_names_the_operator(stand):
     answer = stand.ask(
         verb="register", request="request-1", reason="visitor", document="id-card", number=NUMBER, name="样本己",
-        skin_celsius=36.5, operator="somebody-else",
+        skin_celsius=36.5, operator="guard-2",
     )
     assert answer["ok"] and answer["opened"]
     [data] = stand.entries("registration")
-    assert data["operator"] == "guard", "only our own user and root may name an operator"
+    assert data["operator"] == "guard-2"
     assert stand.barrier.pulses == [1]
 
 
-def test_the_one_shot_may_name_the_operator(stand):
-    stand.ask(SELF, verb="open", request="request-1", reason="delivery", operator="guard-2")
-    assert stand.entries("opening")[0]["operator"] == "guard-2"
+def test_only_the_one_shot_may_act_at_the_gate(stand):
+    answer = stand.ask(STRANGER, verb="open", request="request-1", reason="delivery", operator="root")
+    assert (answer["ok"], answer["exit_code"]) == (False, 77)
+    assert stand.entries("opening") == []
+    assert stand.barrier.pulses == []
 
 
 def test_a_repeated_request_is_one_entry_and_one_pulse(stand):
@@ -301,6 +318,66 @@ def test_no_request_whatever_it_holds_stops_the_deciding_thread_or_opens_without
     assert pulses <= openings <= 1
 
 
+def test_a_request_id_that_was_used_for_another_act_is_refused(stand):
+    stand.ask(verb="open", request="request-1", reason="delivery")
+    answer = stand.ask(
+        verb="register", request="request-1", reason="visitor", document="id-card", number=NUMBER, name="样本己"
+    )
+    assert (answer["ok"], answer["exit_code"]) == (False, 64)
+    assert "request-1" in answer["error"]
+    assert len(stand.barrier.pulses) == 1
+
+
+def test_a_request_that_an_earlier_gate_had_answered_opens_only_while_its_person_may_still_stand_there(tmp_path):
+    first = Stand(tmp_path)
+    key = first.ask(verb="open", request="request-1", reason="delivery")["key"]
+    first.keeper.close("killed in effect")
+    second = Stand(tmp_path)
+    again = second.ask(verb="open", request="request-1", reason="delivery")
+    assert (again["key"], again["opened"]) == (key, True), "perhaps the gate died between its entry and its pulse"
+    late = replace(now_stamp(), boot_ns=now_stamp().boot_ns + 60 * 10**9)
+    assert not opens_again(ACT, second.reader.by_request("request-1"), late)
+    assert len(second.entries("opening")) == 1
+    second.keeper.close("end of test")
+
+
+def test_when_the_barrier_is_away_nobody_is_said_to_have_been_let_in(stand):
+    stand.barrier.broken = True
+    stand.lane.turn(None)
+    stand.face(stand.token)
+    stand.warm(36.5)
+    [passage] = stand.entries("passage")
+    assert (passage["outcome"], passage["reasons"][0]) == ("hold", "barrier-away")
+    answer = stand.ask(
+        verb="register", request="request-1", reason="visitor", document="id-card", number=NUMBER, name="样本己"
+    )
+    assert not answer["ok"] and "key switch" in answer["error"]
+    assert stand.entries("registration")[0]["opened"] is False
+
+
+def test_a_roster_that_cannot_be_read_leaves_the_one_before_and_is_a_fault(stand):
+    stand.lane.turn(RosterRead(None, "the disk does not say"))
+    assert [data["device"] for data in stand.entries("fault")] == ["roster"]
+    stand.face(stand.token)
+    stand.warm(36.5)
+    assert len(stand.barrier.pulses) == 1
+
+
+def test_a_face_seen_before_the_camera_was_lost_opens_for_nobody_afterwards(stand):
+    stand.face(stand.token)
+    before = stand.clock.now
+    stand.clock.now += 0.2
+    stand.lane.turn(DeviceFailed("vision", Symptom.DARK, "covered"))
+    stand.clock.now += 1.0
+    stand.card()
+    stand.warm(36.5)
+    reached = Candidate(person=stand.token, similarity=0.7, required=0.4, reached=True)
+    stand.face(stand.token, claimed=reached, at_mono=before)
+    stand.clock.now += 4.1
+    stand.warm(36.5)
+    assert [data["method"] for data in stand.entries("passage")] == ["card"], "the card alone, as the profile allows"
+
+
 def test_two_rights_are_used_in_the_order_in_which_they_were_given(stand):
     first = stand.ask(verb="open", request="request-1", reason="delivery")["key"]
     second = stand.ask(verb="open", request="request-2", reason="delivery")["key"]
@@ -337,6 +414,7 @@ def test_what_was_spooled_comes_home_marked_when_the_ledger_is_back(tmp_path):
     assert stand.ask(verb="open", request="request-1", reason="device-fault")["kept"] == "spooled"
     assert stand.keeper.problem
     stand.keeper.tend()
+    stand.keeper.bring_home()
     assert stand.keeper.problem is None
     [opening] = stand.entries("opening")
     assert opening["spooled"] is True
@@ -353,6 +431,7 @@ def test_a_ledger_that_cannot_be_opened_at_the_start_stops_nobody(tmp_path):
     assert (tmp_path / "spool.jsonl").stat().st_size > 0
     (tmp_path / "ledger.db").rmdir()
     stand.keeper.tend()
+    stand.keeper.bring_home()
     [passage] = stand.entries("passage")
     assert (passage["outcome"], passage["spooled"]) == ("open", True)
     stand.keeper.close("end of test")
@@ -363,6 +442,7 @@ def test_faults_and_repairs_are_entries_and_the_mode_follows(stand):
         stand.lane.turn(FromDevice(device, Sign(at_mono=stand.clock.now)))
     stand.lane.turn(NoFace(at_mono=stand.clock.now))
     stand.lane.report(Component.LEDGER, None)
+    stand.lane.turn(RosterRead({}))
     assert stand.lane.mode == Mode.AUTOMATIC
     stand.lane.turn(DeviceFailed("card", Symptom.LOST, "unplugged"))
     assert stand.lane.mode == Mode.ASSISTED

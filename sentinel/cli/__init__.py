@@ -129,7 +129,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _failed(error: Exception, *, as_json: bool) -> int:
     code = exit_code_of(error)
-    message = str(error) if is_expected(error) else f"a fault of ours, {error!r}; report it with what --debug shows"
+    # Of a surprise only the type: what it holds may be the ID number or the name that it stumbled over.
+    surprise = f"a fault of ours, {type(error).__name__}; report it with what --debug shows"
+    message = str(error) if is_expected(error) else surprise
     for line in message.splitlines():
         print(f"sentinelctl: {line}", file=sys.stderr)
     if as_json:

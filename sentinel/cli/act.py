@@ -78,7 +78,11 @@ def run_open(args: argparse.Namespace) -> int:
 def _asked(what: str, remedy: str) -> str:
     if sys.stdin.isatty():
         print(f"{what}: ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline().strip()
+    try:
+        answer = sys.stdin.readline().strip()
+        answer.encode()  # in the C locale Python lets through, as half characters, what is not UTF-8
+    except UnicodeError as error:
+        raise UsageError("what stands on standard input is not UTF-8; set the terminal to UTF-8") from error
     if not answer:
         raise UsageError(f"no {what} on standard input; {remedy}")
     return answer

@@ -24,9 +24,12 @@ def add(subparsers: Any) -> None:
         run_add,
         summary="Add people from a file of JSON lines, with pictures where they agreed to a face template.",
         about='One object a line: {"name": …, "number": …, "pictures": ["/a.jpg"], "consent": "paper 2026/17",\n'
-        '"valid_until": "2027-12-31"}. Without pictures the person passes by card. Pictures are not kept.',
+        '"valid_until": "2027-12-31", "allowed": true}. Needed are name and number; what is left out stays as it was\n'
+        "for a member. A new person without pictures passes by card. Pictures are not kept. An empty list of pictures\n"
+        "removes the face templates, and the removal is recorded.",
         example="sentinelctl people add --from residents.jsonl",
-        exits="0 all added, 65 some lines were refused (the others are added), 77 no right, 78 models are missing",
+        exits="0 all added, 65 some lines were refused (the others are added), 77 no right,\n"
+        "  78 models are missing or damaged (only the lines before are added)",
     )
     adding.add_argument("--from", dest="source", default="-", metavar="FILE", help="JSON lines; - is standard input")
     add_verb(nouns, "list", run_list, summary="List the roster, masked.", example="sentinelctl people list")

@@ -58,7 +58,7 @@ _LIBRARY_EXIT_CODES = {
     "sync.errors.SyncError": 70,
     "sync.errors.LedgerDamaged": 65,
     "sync.errors.LedgerFromTheFuture": 78,
-    "sync.errors.VaultError": 78,
+    "sync.errors.VaultError": 65,
     "sync.errors.BrokerError": 69,
 }
 

@@ -118,6 +118,8 @@ class Fuser:
 
     def see_face(self, face: FaceReading, person: Person | None, now: float) -> None:
         """Take a face in view, with the roster's person when it was identified."""
+        if face.at_mono < self._here.since_mono:
+            return  # seen before the last change of person: whoever stands here now, this look says nothing of them
         if self._here.track is None:
             self._appear(face)
         elif _is_another(face, self._here):
@@ -177,7 +179,7 @@ class Fuser:
         gone, self._gone = self._gone, None
         opened = self._open
         here = self._here
-        if gone is not None and not _is_another(face, gone) and face.at_mono - gone.until_mono <= BLINK_S:
+        if gone is not None and not _is_another(face, gone) and 0 <= face.at_mono - gone.until_mono <= BLINK_S:
             self._here = _Presence(
                 since_mono=face.at_mono,
                 track=face.track,

@@ -21,6 +21,7 @@ class Component(StrEnum):
     VISION = "vision"  # the camera, the models and the process around them: to the gate they are one eye
     BARRIER = "barrier"
     LEDGER = "ledger"
+    ROSTER = "roster"  # who may pass; one that cannot be read leaves the one before in use
 
 
 class Mode(StrEnum):
@@ -77,7 +78,7 @@ class _Fault:
 
 def needed(profile: Profile, temperature: bool) -> frozenset[Component]:
     """Return what must be well for the gate to work by itself. A card is accepted in every profile."""
-    parts = {Component.CARD, Component.BARRIER, Component.LEDGER}
+    parts = {Component.CARD, Component.BARRIER, Component.LEDGER, Component.ROSTER}
     if profile is not Profile.CARD:
         parts.add(Component.VISION)
     if temperature:

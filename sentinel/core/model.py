@@ -59,6 +59,7 @@ class Reason(StrEnum):
     FACE_UNUSABLE = "face-unusable"
     FACE_SEVERAL = "face-several"
     PERSON_BLOCKED = "person-blocked"
+    BARRIER_AWAY = "barrier-away"  # everything was right, and the barrier cannot be moved
     TEMPERATURE_HIGH = "temperature-high"
     TEMPERATURE_NOT_MEASURED = "temperature-not-measured"
 

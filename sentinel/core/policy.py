@@ -165,6 +165,8 @@ def _face_beside_card(face: FaceReading | None, holder: Person, *, required: boo
     if is_face_of(face, holder):
         return None
     compared = face.claimed is not None and face.claimed.person == holder.token
+    if not required and not compared and face.identified is None:
+        return None  # nothing could be compared, as after a change of model: the card is a way in by itself
     return Reason.FACE_MISMATCH if compared or _is_somebody_else(face, holder) else Reason.FACE_UNKNOWN
 
 

@@ -123,7 +123,7 @@ def test_reveal_without_secrets_fails_with_one_line(ctl, tmp_path):
     entry = write_ledger(tmp_path, [SECRET])[0]
     (tmp_path / "secrets").rename(tmp_path / "elsewhere")
     code, out, err = ctl("show", "record", str(entry.key), "--reveal")
-    assert code == 78
+    assert code == 65
     assert out == ""
     assert err.splitlines()[-1].startswith("sentinelctl: ")
 
@@ -194,6 +194,40 @@ def test_a_missing_ledger_is_one_line_without_traceback(ctl):
     code, _, err = ctl("list", "records")
     assert code == 70
     assert err.count("\n") == 1
+
+
+NUMBER = "11010519491231002X"
+
+
+@pytest.mark.parametrize(
+    ("environ", "typed"),
+    [
+        ({"LC_ALL": "C.UTF-8"}, f"{NUMBER}\n样本甲\n".encode("gbk")),
+        ({"LC_ALL": "C"}, f"{NUMBER}\n样本甲\n".encode("gbk")),
+        ({"PYTHONIOENCODING": "utf-8:surrogateescape"}, f"{NUMBER}\n样本甲\n".encode("gbk")),
+        ({"PYTHONIOENCODING": "ascii:surrogateescape"}, f"{NUMBER}\n样本甲\n".encode()),
+        ({"PYTHONIOENCODING": "utf-8:strict"}, f"样{NUMBER}\n样本甲\n".encode("gbk")),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_what_is_typed_in_another_encoding_is_refused_and_not_shown(config, environ, typed, options):
+    command = [sys.executable, "-m", "sentinel.cli", *options, "register", "--reason", "forgot-card"]
+    environ = {**os.environ, "SENTINEL_CONFIG": str(config), **environ}
+    done = subprocess.run(command, input=typed, capture_output=True, env=environ, check=False, timeout=30)
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == 64, said
+    assert "is not UTF-8; set the terminal to UTF-8" in said
+    assert NUMBER not in said
+    assert "Traceback" not in said
+
+
+def test_a_surprise_is_told_by_its_type_alone(capsys):
+    code = cli._failed(KeyError(NUMBER), as_json=True)
+    out, err = capsys.readouterr()
+    assert code == 70
+    assert NUMBER not in out + err
+    assert "a fault of ours, KeyError; report it" in err
+    assert json.loads(out)["error"] == err.removeprefix("sentinelctl: ").strip()
 
 
 def every_verb(parser, path=()):

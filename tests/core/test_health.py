@@ -25,7 +25,7 @@ def test_a_new_gate_is_manual_and_accuses_nobody():
     health = Health()
     standing = health.mode(Profile.CARD, temperature=False)
     assert standing.mode is Mode.MANUAL
-    assert standing.because == ("card:starting", "barrier:starting", "ledger:starting")
+    assert standing.because == ("card:starting", "barrier:starting", "ledger:starting", "roster:starting")
 
 
 def test_first_good_report_is_no_repair():
