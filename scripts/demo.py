@@ -324,6 +324,7 @@ def street_count(report: str) -> int:
 def main() -> int:
     """Set the stage, play, and close the books."""
     args = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside, the stage is cleared all the same
     began = time.monotonic()
     faces, models = CACHE / "faces", Path(os.environ.get("SENTINEL_MODELS_DIR", CACHE / "models"))
     print(f"demo: broker {broker_program() or 'embedded (iotcore)'}", flush=True)
@@ -387,4 +388,7 @@ def _stay(demo: Demo) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)  # everything was ended in order on the way here

@@ -14,11 +14,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from drivers.sim.world import client
 from sentinel.core.errors import SentinelError, Unavailable
+from sentinel.supervise import die_with_parent
 from sync.ledger import LedgerReader
 
 _T = TypeVar("_T")
@@ -108,6 +110,7 @@ class Rehearsal:
                 stdin=subprocess.DEVNULL,
                 env=self.environment(),
                 start_new_session=True,  # Ctrl-C is for whoever holds the rehearsal, who then ends these in order
+                preexec_fn=partial(die_with_parent, signal.SIGTERM),  # and when that one is killed, these end too
             )
 
     def kill(self, name: str) -> None:

@@ -4,6 +4,7 @@ A thread serves where every call takes a timeout. Where one does not (camera rea
 can be killed; it is spawned, never forked, so that no orphan inherits the barrier lock, and it dies with its parent.
 """
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 2.0  # a device that is back must be used within 5 s: one longest wait, one open, one silence time
+_PR_SET_PDEATHSIG = 1
 CALM_S = 10.0  # a worker that lived this long has earned a short first wait again
 
 
@@ -44,6 +46,14 @@ def sd_notify(text: str) -> None:
             sock.sendto(text.encode(), address)
         except OSError as error:
             log.debug("systemd does not listen on %s: %s", address, error)
+
+
+def die_with_parent(number: int) -> None:
+    """Have the kernel send us this signal when our parent dies, even by kill -9, even while native code hangs.
+
+    Source: prctl(2), PR_SET_PDEATHSIG. The parent is the thread that started us.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def stop_on_signals() -> threading.Event:

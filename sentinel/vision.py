@@ -4,7 +4,6 @@ It is a process because camera reads and native inference take no timeout and ma
 it when it goes quiet and goes on with cards and staff. It holds no barrier, no ports, no ledger.
 """
 
-import ctypes
 import logging
 import signal
 import time
@@ -25,13 +24,12 @@ from recognition.readings import Claim, NoFace
 from sentinel import roster
 from sentinel.core.errors import DataError
 from sentinel.settings import Settings, load
-from sentinel.supervise import Busy, start_logging
+from sentinel.supervise import Busy, die_with_parent, start_logging
 from sync.errors import SyncError
 from sync.vault import Vault
 
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 _ROSTER_LOOK_S = 0.5  # an added or deleted person takes effect within a second
 _RETRY_S = (0.25, 2.0)  # the camera is tried again after the first wait, doubling to the second
 _READ_S = 0.5
@@ -41,7 +39,7 @@ _LOAD_S = 30.0  # 50,000 people on a slow box
 
 def run(pipe: Connection, config: str) -> None:
     """Look through the camera until the gate closes the pipe."""
-    _die_with_parent()
+    die_with_parent(signal.SIGKILL)
     cv2.setNumThreads(1)  # a pool of its own would fight the inference's threads for two small cores
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gate, which then closes our pipe
     settings = load(Path(config))
@@ -50,11 +48,6 @@ def run(pipe: Connection, config: str) -> None:
         ready(pipe, settings).look_until_closed()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         log.debug("the gate closed the pipe; vision ends")
-
-
-def _die_with_parent() -> None:
-    # prctl(2): the kernel kills us when the gate dies, even by kill -9, even while native code hangs.
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def ready(pipe: Connection, settings: Settings) -> "Vision":
