@@ -7,6 +7,7 @@ settings, never through gpiozero's own guess, which ends in a mock that opens no
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 MAX_PULSE_S = 3.0  # gates take 0.3 to 0.5 s for one passage; six times that is a jammed program, not a wish
 OVERDUE_S = 0.2  # the pulse's own thread may be this late before tick() opens the contact in its place
+GAP_S = 0.3  # OVERDUE_S for a late thread, and 0.1 for the relay (10 ms) and the gate's input to see the contact open
 BOUNCE_S = 0.02  # a dry contact bounces for some ms, and two people are never 20 ms apart
 BEEP_S = 0.1
 LOCK_RETRY_S = 0.02  # a dead owner frees the lock at once; one that shuts down needs some tens of ms
@@ -76,6 +78,9 @@ class BarrierLock:
         try:
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
         except OSError as error:
+            if error.errno in (errno.EROFS, errno.EACCES) and self.path.exists():
+                # A flash card that the kernel has made read-only must not keep the barrier shut: a lock needs no write.
+                return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             raise PortLost(f"barrier lock {self.path}: {error}; check the folder and its owner") from error
 
     def _write_pid(self) -> None:
@@ -176,6 +181,7 @@ class Barrier:
         self._lock = threading.RLock()
         self._rights: deque[float] = deque()  # deadlines, earliest first
         self._closed_since = self._closed_until = -float("inf")  # of the relay's contact
+        self._owed_s = 0.0  # a pulse that waits for the gap to be over
         self._fire_told = False
         self._devices: list[Any] = []
         self._owns_factory = pin_factory is None
@@ -221,28 +227,34 @@ class Barrier:
     def pulse(self, seconds: float) -> None:
         """Close the contact for so long, at most MAX_PULSE_S, and give one right to pass; return at once.
 
-        A pulse during a pulse extends it without a gap, but a contact never stays closed for more than MAX_PULSE_S.
+        A pulse during a pulse extends it without a gap, but a contact never stays closed for more than MAX_PULSE_S:
+        then it is open for GAP_S, and a pulse that comes meanwhile has its right at once and its contact from `tick`.
         Raises: ValueError for a length that is not positive; PortLost when the relay did not move (no right is given).
         """
         if not seconds > 0:
             raise ValueError(f"a pulse lasts more than 0 s, not {seconds!r}")
         with self._lock:
-            now = self._clock()
-            fresh = now >= self._closed_until
-            if fresh:
-                self._closed_since = now
-            until = max(self._closed_until, now + min(seconds, MAX_PULSE_S))
-            self._closed_until = min(until, self._closed_since + MAX_PULSE_S)
-            self._close_contact(self._closed_until - now, fresh)
+            now, wish_s = self._clock(), min(seconds, MAX_PULSE_S)
+            resting = self._closed_until <= now < self._closed_until + GAP_S
+            if resting and now + wish_s > self._closed_since + MAX_PULSE_S:
+                self._owed_s = max(self._owed_s, wish_s)
+            else:
+                self._close_contact(now, wish_s)
             self._rights.append(now + self._passage_s)
 
-    def _close_contact(self, seconds: float, fresh: bool) -> None:
+    def _close_contact(self, now: float, wish_s: float) -> None:
         """Close now, in this thread, so that a relay that does not answer is known; open in gpiozero's thread."""
+        again = now >= self._closed_until
+        if now >= self._closed_until + GAP_S:  # a shorter gap is none to the gate: the contact's time runs on
+            self._closed_since = now
+        until = max(self._closed_until, now + wish_s)
+        self._closed_until = min(until, self._closed_since + MAX_PULSE_S)
+        self._owed_s = 0.0
         try:
-            if fresh:
+            if again:
                 self._relay.off()  # the last pulse is over; were its thread late, two closures would become one
             self._relay.on()
-            self._relay.blink(on_time=seconds, off_time=0, n=1)
+            self._relay.blink(on_time=self._closed_until - now, off_time=0, n=1)
         except _foreign_errors() as error:
             self._closed_until = -float("inf")
             with contextlib.suppress(*_foreign_errors()):  # told below; what counts is that it was tried
@@ -285,8 +297,9 @@ class Barrier:
             return len(self._rights)
 
     def tick(self, now: float) -> None:
-        """Lapse rights whose time is over, tell of fire, and open a contact that should be open; call it often.
+        """Lapse rights whose time is over, tell of fire, open a contact that should be open, close a delayed one.
 
+        Call it often.
         Raises: PortLost when the pins cannot be felt: the gate is then not controllable, which is not "closed".
         """
         self._look_at_fire()
@@ -297,6 +310,11 @@ class Barrier:
                 if self._relay.is_active and now > self._closed_until + OVERDUE_S:
                     log.error("barrier: the relay was still closed %.1f s too late; opened", now - self._closed_until)
                     self._relay.off()
+                    self._closed_until = now
+                if self._owed_s and now >= self._closed_until + GAP_S:
+                    owed_s, self._owed_s = self._owed_s, 0.0
+                    if self._rights:  # nobody waits any more otherwise, and nothing opens late
+                        self._close_contact(now, owed_s)
         except _foreign_errors() as error:
             raise PortLost(f"barrier: the relay cannot be felt ({error}); check its board and wiring") from error
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_RECEIVE_MAXIMUM = 65_535  # MQTT 5, 3.2.2.3.3: what a broker means when it says nothing
 INFLIGHT = 20  # publishes without PUBACK, all that mosquitto takes by default; twice the forwarder's window
+MAX_PACKET_BYTES = 8 * 1024 * 1024  # what we take at most: a hundred of our batches; MQTT would allow 256 MB
+LEAST_PACKET_BYTES = 16 * 1024  # a passage has about 1 KB, the longest kinds a few; below, entries could not travel
 NO_SUBSCRIBER = 0x10
 SESSION_TAKEN_OVER = 0x8E
 _CREDENTIALS = (0x86, 0x87, 0x8A, 0x8C)  # bad password, not authorised, banned, bad method
@@ -41,6 +43,18 @@ class Connected:
     session_present: bool = False
     receive_maximum: int = DEFAULT_RECEIVE_MAXIMUM
     max_packet_bytes: int | None = None
+
+
+def longest_packet(allowed: Connected) -> int:
+    """Return how many bytes both ends take in one packet.
+
+    Raises: BrokerLost for too few: that is the broker's fault, and no entry may be set aside for it.
+    """
+    size = min(allowed.max_packet_bytes or MAX_PACKET_BYTES, MAX_PACKET_BYTES)
+    if size < LEAST_PACKET_BYTES:
+        remedy = f"set its max_packet_size to {LEAST_PACKET_BYTES} or more"
+        raise BrokerLost(f"the broker takes packets of {size} bytes at most; {remedy}", layer="mqtt")
+    return size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +136,12 @@ class Address:
 def parse_url(url: str) -> Address:
     """Return the address in `mqtt://host:port` or `mqtts://host:port`.
 
-    Raises: BrokerError when it is neither.
+    Raises: BrokerError when it is neither, or holds a password; then without repeating it, for errors are logged.
     """
-    parts = urlsplit(url)
+    if "@" in url:
+        raise BrokerError("a broker's address holds no user and no password; use username and password_file")
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise BrokerError(f"{url}: {error}; expected mqtt://host:port") from error
@@ -315,6 +331,7 @@ class MqttBroker:
 
         session = Properties(PacketTypes.CONNECT)
         session.SessionExpiryInterval = self._session_expiry_s
+        session.MaximumPacketSize = MAX_PACKET_BYTES
         here, url = self._address, self.url
         try:
             client.connect(
@@ -349,9 +366,14 @@ class MqttBroker:
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         said = message.properties
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            self._events.append(Disconnected(reason="it sent a topic that is not UTF-8; given up", layer="mqtt"))
+            return
         self._events.append(
             Message(
-                topic=message.topic,
+                topic=topic,
                 payload=bytes(message.payload),
                 properties=tuple(getattr(said, "UserProperty", ())),
                 content_type=getattr(said, "ContentType", None),

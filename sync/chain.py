@@ -46,6 +46,7 @@ class ChainFile:
         """
         self.path = path
         self.epoch = 0  # until `begin`
+        self.lost = False  # for good: the file forgot what it had acknowledged, and only a new epoch may follow
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
         self._tip = (Key(0, 0), GENESIS)
@@ -172,6 +173,8 @@ class ChainFile:
 
     def _connected(self) -> sqlite3.Connection:
         """Return the connection, opened anew after a failure, to the file this epoch began in."""
+        if self.lost:
+            raise self._forgot()
         if self._connection is None:
             connection = self._open("rw")
             if self._tip[0].epoch != self.epoch:
@@ -187,6 +190,7 @@ class ChainFile:
         connection = self._connection = self._connect(self.path, mode)
         try:
             schema.prepare(connection, self.path)
+            self._require_tip(connection)
             row = connection.execute(schema.TIP).fetchone()
         except (sqlite3.Error, SyncError):
             self.drop()
@@ -194,6 +198,20 @@ class ChainFile:
         self._tip = (Key(row[0], row[1]), row[2]) if row else (Key(0, 0), GENESIS)
         self._file = self._identity()
         return connection
+
+    def _require_tip(self, connection: sqlite3.Connection) -> None:
+        """Refuse a file without the last acknowledged entry: its number would be given to another one."""
+        last, known = self._tip
+        if last.epoch == 0:
+            return
+        where = "SELECT hash FROM entries WHERE epoch = ? AND seq = ?"
+        if connection.execute(where, (last.epoch, last.seq)).fetchone() != (known,):
+            self.lost = True
+            log.error("%s no longer holds %s, which was durable; check the card and its cable", self.path, last)
+            raise self._forgot()
+
+    def _forgot(self) -> LedgerUnavailable:
+        return LedgerUnavailable(f"{self.path} lost acknowledged entries or was replaced; a new epoch must begin")
 
     def _identity(self) -> tuple[int, int]:
         try:

@@ -18,6 +18,7 @@ from sync.broker import (
     Event,
     Message,
     SubscriptionRefused,
+    longest_packet,
 )
 from sync.cursor import Balance, Cursor, DeadLetter
 from sync.entry import Key, canonical, epoch_text
@@ -125,7 +126,7 @@ class Forwarder:
         self._halves.clear()
         allowed = self._broker.connect(timeout_s)
         self._window = max(1, min(self._window_batches, allowed.receive_maximum))
-        self._packet_bytes = (allowed.max_packet_bytes or 1 << 28) - PACKET_SPARE_BYTES
+        self._packet_bytes = longest_packet(allowed) - PACKET_SPARE_BYTES
         self._nobody_listens = False
         self._said.clear()
         self._receipts_at_connect = self._receipts
@@ -329,7 +330,7 @@ class Forwarder:
             self._isolate(flight, next(one.reason for one in receipt.refused if one.key is None))
 
     def _believable(self, said: EpochReceipt) -> list[Run]:
-        """Return the runs of entries that exist; a receipt for others is an alarm and closes nothing of its epoch."""
+        """Return the runs of entries that exist; to name others is an alarm: perhaps our card forgot its last ones."""
         runs = ([Run(1, said.upto)] if said.upto else []) + list(said.also)
         top = max((run.last for run in runs), default=0)
         if top == 0:
@@ -338,8 +339,9 @@ class Forwarder:
         span = self._outbox.span(said.epoch)
         if span is None or top > span.last_seq:
             self._alarm("unknown", f"a receipt for {epoch_text(said.epoch)}-{top}, which the ledger does not hold")
+        if span is None:
             return []
-        cut = (Run(max(run.first, span.first_seq), run.last) for run in runs)
+        cut = (Run(max(run.first, span.first_seq), min(run.last, span.last_seq)) for run in runs)
         return [run for run in cut if run.count > 0]
 
     def _street_is_there(self) -> None:

@@ -272,6 +272,7 @@ class LedgerWriter:
         """Settle a failed group: what reached the disk after all, what is refused, what stays queued."""
         landed = self._file.landed([pending.link for pending in group])
         with self._changed:
+            self._closing = self._closing or self._file.lost  # no longer `alive`: the owner opens a new epoch
             for pending, entry in reversed(list(zip(group, landed, strict=True))):
                 if entry is not None:
                     pending.settle(entry)

@@ -54,6 +54,11 @@ class Parcel:
     events: list[bytes] = field(default_factory=list)
     unsendable: list[tuple[Key, str]] = field(default_factory=list)
 
+    @property
+    def count(self) -> int:
+        """How many entries were looked at for it: a ledger full of unsendable ones must not be read in one go."""
+        return len(self.keys) + len(self.unsendable)
+
 
 class Outbox:
     """The open entries of one ledger, in the order they should travel."""
@@ -118,9 +123,9 @@ class Outbox:
     def _collect(self, at: Key, until: Key, limits: Limits, *, historical: bool) -> tuple[Parcel, Key]:
         parcel = Parcel()
         size = _BATCH_FRAME_BYTES
-        while len(parcel.keys) < limits.entries and (found := self._next_run(at, until)) is not None:
+        while (taken := parcel.count) < limits.entries and (found := self._next_run(at, until)) is not None:
             epoch, run = found
-            last = min(run.last, run.first + self._fitting(limits, len(parcel.keys), size) - 1)
+            last = min(run.last, run.first + self._fitting(limits, taken, size) - 1)
             for entry in self._reader.range(epoch, run.first, last):
                 try:
                     event = self._encode(entry, limits, historical=historical)

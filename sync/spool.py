@@ -14,7 +14,7 @@ import os
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def import_spool(path: Path | str, writer: LedgerWriter) -> SpoolReport:
     """Append all that is spooled to the ledger, each request once, and put the file aside.
 
     May be killed at any moment and called again: nothing is lost or doubled. Do this as the ledger's owner.
-    Raises: LedgerUnavailable, AppendLate or VaultError: what is left stays spooled; call again later.
+    Raises: LedgerUnavailable or AppendLate: what is left stays spooled; call again later.
     """
     path = Path(path)
     report = SpoolReport()
@@ -156,13 +156,23 @@ def _import_file(importing: Path, path: Path, writer: LedgerWriter, before: Spoo
             damaged.append(f"line {number} of {importing.name} is torn or damaged ({len(raw)} bytes)")
             remains.append(raw)
             continue
-        if line.lost:
-            damaged.append(f"line {number} of {importing.name} came home without its personal part: {line.lost}")
-        writer.append(line.draft, _IMPORT_WAIT_S, stamp=line.stamp)
+        lost = _bring_home(line, writer)
+        if lost:
+            damaged.append(f"line {number} of {importing.name} came home without its personal part: {lost}")
         kept += 1
-        remains.append(raw if line.lost else _without_personal(raw))
+        remains.append(raw if lost else _without_personal(raw))
     _put_aside(importing, path, b"".join(line + b"\n" for line in remains))
     return SpoolReport(kept=kept, damaged=tuple(damaged))
+
+
+def _bring_home(line: _Line, writer: LedgerWriter) -> str:
+    """Append one line and return why its personal part stayed behind: one bad key must not hold up all that follow."""
+    try:
+        writer.append(line.draft, _IMPORT_WAIT_S, stamp=line.stamp)
+    except VaultError as error:
+        writer.append(replace(line.draft, personal=None), _IMPORT_WAIT_S, stamp=line.stamp)
+        return str(error)
+    return line.lost
 
 
 def _put_aside(importing: Path, path: Path, remains: bytes) -> None:

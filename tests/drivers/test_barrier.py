@@ -11,7 +11,7 @@ from gpiozero.pins.mock import MockFactory, MockPin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.barrier import MAX_PULSE_S, OVERDUE_S, Barrier, BarrierLock, Pins, make_pin_factory
+from drivers.barrier import GAP_S, MAX_PULSE_S, OVERDUE_S, Barrier, BarrierLock, Pins, make_pin_factory
 from drivers.errors import BarrierBusy, PortLost, PortSettingsError
 from drivers.readings import BarrierEventKind
 
@@ -139,6 +139,68 @@ def test_pulse_after_pulse_never_latches_the_contact(gate):
         gate.barrier.pulse(1.0)
         gate.wait(0.45)  # 3.6 s in all
     assert False in gate.levels(RELAY)[2:]
+
+
+def worn_out(gate):
+    """Hold the contact closed for as long as it may be, and see it opened."""
+    gate.barrier.pulse(MAX_PULSE_S)
+    gate.wait(MAX_PULSE_S + OVERDUE_S + 0.01)
+    assert gate.levels(RELAY) == [False, True, False]
+
+
+def test_a_pulse_after_the_longest_contact_waits_until_the_gate_has_seen_it_open(gate):
+    worn_out(gate)
+    gate.barrier.pulse(0.5)
+    gate.wait(GAP_S - 0.01)
+    assert gate.levels(RELAY) == [False, True, False], "the contact closed before the gap was over"
+    assert gate.barrier.rights == 2, "a healthy relay that rests is no reason to refuse"
+    gate.wait(0.02)
+    assert gate.levels(RELAY) == [False, True, False, True]
+
+
+def test_a_delayed_pulse_is_as_long_as_it_was_wished_and_comes_once(gate):
+    worn_out(gate)
+    gate.barrier.pulse(0.5)
+    gate.wait(GAP_S)
+    gate.wait(0.5 + OVERDUE_S + 0.01)
+    gate.wait(GAP_S)
+    assert gate.levels(RELAY) == [False, True, False, True, False]
+
+
+def test_a_delayed_pulse_whose_right_is_over_opens_nothing(gate):
+    worn_out(gate)
+    gate.barrier.pulse(0.5)
+    gate.wait(PASSAGE_S)
+    assert gate.levels(RELAY) == [False, True, False]
+    assert gate.kinds == [TIMED_OUT, TIMED_OUT]
+
+
+def test_pulses_end_to_end_are_one_contact_with_one_limit(gate):
+    """A contact that opens for no time is never open to the gate: only a real gap begins a new one."""
+    for _ in range(3):
+        gate.barrier.pulse(1.0)
+        gate.now += 1.0
+    closures = gate.levels(RELAY).count(True)
+    gate.barrier.pulse(1.0)
+    assert gate.levels(RELAY).count(True) == closures
+    gate.wait(GAP_S - 0.01)
+    gate.wait(GAP_S)
+    assert gate.levels(RELAY)[-2:] == [False, True]
+
+
+def test_a_second_pulse_soon_after_a_short_one_is_not_delayed(gate):
+    gate.barrier.pulse(0.5)
+    gate.now += 0.6
+    gate.barrier.pulse(0.5)
+    assert gate.levels(RELAY) == [False, True, False, True]
+
+
+def test_a_relay_that_fails_in_a_delayed_pulse_is_told(gate):
+    worn_out(gate)
+    gate.barrier.pulse(0.5)
+    gate.pin(RELAY).__class__ = BrokenPin
+    with pytest.raises(PortLost, match="relay did not move"):
+        gate.wait(GAP_S)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])

@@ -12,6 +12,7 @@ import pytest
 from made_entries import FIRST, LedgerInMemory
 
 from sync.broker import (
+    MAX_PACKET_BYTES,
     NO_SUBSCRIBER,
     Acknowledged,
     BrokerLost,
@@ -63,6 +64,48 @@ def test_an_address_is_read(url, expected):
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(BrokerError, match="expected mqtt"):
         parse_url(url)
+
+
+@pytest.mark.parametrize("url", ["mqtt://user:secret@a", "mqtts://:secret@a:1", "user:secret@a", "mqtt://u:secret@a:x"])
+def test_a_password_in_the_address_is_refused_and_not_repeated(url):
+    with pytest.raises(BrokerError, match="use username and password_file") as refused:
+        parse_url(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_torn_ipv6_address_is_refused():
+    with pytest.raises(BrokerError, match="expected mqtt"):
+        parse_url("mqtt://[::1")
+
+
+class Peer(threading.Thread):
+    """A peer that accepts one client with a good CONNACK, says some bytes, and waits until the client leaves."""
+
+    def __init__(self, said: bytes):
+        super().__init__(daemon=True)
+        self.said, self.heard = said, b""
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"mqtt://127.0.0.1:{self.listening.getsockname()[1]}"
+
+    def run(self):
+        with self.listening, self.listening.accept()[0] as client:
+            client.settimeout(PATIENCE_S)
+            self.heard = client.recv(4096)
+            client.sendall(b"\x20\x03\x00\x00\x00" + self.said)
+            while client.recv(4096):
+                pass
+
+
+def test_a_topic_that_is_not_utf8_ends_the_connection_and_nothing_else():
+    peer = Peer(b"\x30\x06\x00\x02\xff\xfe\x00x")
+    peer.start()
+    gate = MqttBroker(peer.url, "gate")
+    gate.connect(PATIENCE_S)
+    gone = heard(gate, Disconnected)
+    assert (gone.layer, "not UTF-8" in gone.reason) == ("mqtt", True)
+    gate.close()
+    peer.join(PATIENCE_S)
+    assert b"\x27" + MAX_PACKET_BYTES.to_bytes(4, "big") in peer.heard, "CONNECT names what we take at most"
 
 
 def test_a_dead_port_is_named():

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_entries import FIRST, SECOND, LedgerInMemory
 
-from sync.broker import BrokerLost, Will
+from sync.broker import LEAST_PACKET_BYTES, BrokerLost, Will
 from sync.cursor import Cursor, DeadLetter
 from sync.entry import Key
 from sync.errors import LedgerDamaged, LedgerUnavailable
 from sync.forward import LONGEST_WAIT_S, UNANSWERED, Forwarder
 from sync.memory_broker import MemoryBroker, MemoryHub
+from sync.outbox import Limits, Outbox
 from sync.receive import Receiver, Store
 from sync.runs import Run
 from sync.wire import EpochReceipt, Receipt, Refused, State, decode_state, encode_receipt, encode_state, topics
@@ -204,15 +205,38 @@ def test_a_batch_is_bounded_in_entries_and_bytes():
 
 def test_an_entry_larger_than_the_broker_takes_is_set_aside_and_others_go_on():
     line = Line()
-    line.hub.max_packet_bytes = 8_000
+    line.hub.max_packet_bytes = LEAST_PACKET_BYTES
     line.ledger.append(2)
-    line.ledger.append(1, body={"text": "x" * 9_000})
+    line.ledger.append(1, body={"text": "x" * 17_000})
     line.ledger.append(2)
     line.connect().steps(5)
     assert line.balance() == (6, 5, 1, 0)
     (letter,) = line.cursor.dead_letters()
     assert letter.key == Key(FIRST, 4)
     assert "too large" in letter.reason
+
+
+def test_a_broker_that_takes_next_to_nothing_is_at_fault_and_no_entry_is():
+    line = Line()
+    line.ledger.append(3)
+    line.hub.max_packet_bytes = 1_200
+    with pytest.raises(BrokerLost, match="1200 bytes at most; set its max_packet_size") as lost:
+        line.connect()
+    assert lost.value.layer == "mqtt"
+    assert line.balance() == (4, 0, 0, 4)
+    line.hub.max_packet_bytes = None
+    line.connect().steps(5)
+    assert closed_all(line)
+
+
+def test_a_ledger_full_of_unsendable_entries_is_not_read_in_one_go():
+    line = Line()
+    line.ledger.append(50, body={"text": "x" * 2_000})
+    outbox = Outbox(line.ledger, line.cursor, "gate")
+    outbox.begin()
+    parcel = outbox.backlog(Limits(entries=10, batch_bytes=64_000, packet_bytes=1_500))
+    assert (len(parcel.keys), len(parcel.unsendable)) == (1, 9), "the epoch's start is small, the rest is not"
+    assert [str(key) for key, _ in outbox.backlog(Limits(entries=1, batch_bytes=64_000, packet_bytes=1_500)).unsendable]
 
 
 def test_a_damaged_row_is_set_aside_and_told(caplog):
@@ -344,10 +368,8 @@ HOSTILE = [
     b"[" * 50_000,
     b'{"v":1,"gate":"330106/cuiyuan3/east-3","epochs":[{"epoch":"zz","upto":1}]}',
     encode_receipt(Receipt(gate=str(OTHER.gate), epochs=(EpochReceipt(epoch=FIRST, upto=3),))),
-    encode_receipt(Receipt(gate=str(NAMES.gate), epochs=(EpochReceipt(epoch=FIRST, upto=7),))),
-    encode_receipt(Receipt(gate=str(NAMES.gate), epochs=(EpochReceipt(epoch=FIRST, upto=9_999_999_999),))),
     encode_receipt(Receipt(gate=str(NAMES.gate), epochs=(EpochReceipt(epoch=SECOND, upto=1),))),
-    encode_receipt(Receipt(gate=str(NAMES.gate), epochs=(EpochReceipt(epoch=FIRST, upto=0, also=(Run(2, 10**9),)),))),
+    encode_receipt(Receipt(gate=str(NAMES.gate), epochs=(EpochReceipt(epoch=FIRST, upto=0, also=(Run(4, 10**9),)),))),
     encode_receipt(Receipt(gate=str(NAMES.gate), epochs=(), refused=(Refused(key=Key(SECOND, 1), reason="no"),))),
     encode_receipt(Receipt(gate=str(NAMES.gate), epochs=(), refused=(Refused(key=None, reason="no"),), batch="other")),
 ]
@@ -379,6 +401,21 @@ def test_a_receipt_above_the_head_is_an_alarm():
     line.answer(Receipt(gate=str(NAMES.gate), epochs=(EpochReceipt(epoch=FIRST, upto=99),)))
     line.forwarder.turn(0.0)
     assert "does not hold" in line.forwarder.last_alarm
+
+
+def test_a_card_that_forgot_its_last_entries_still_closes_the_others():
+    line = Line()
+    line.hub.faults.lose = lambda message: message.topic == NAMES.receipt
+    line.ledger.append(7)
+    line.connect().steps(5)
+    for seq in (7, 8):
+        del line.ledger.entries[Key(FIRST, seq)]
+    line.ledger.start(SECOND)
+    line.hub.faults.lose = lambda _message: False
+    line.new_uplink()
+    line.connect().steps(5)
+    assert "does not hold" in line.forwarder.last_alarm
+    assert closed_all(line)
 
 
 def test_after_a_restart_the_cursor_says_where_to_go_on():

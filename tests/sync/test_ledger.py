@@ -1,13 +1,15 @@
 """The ledger's writer: durable before it says so, in order, once, whatever the disk does."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sickdisk import PATIENCE_S, SickDisk
+from sickdisk import PATIENCE_S, SickDisk, io_error
 from test_entry import json_values
 
 from sync import ledger as ledger_module
@@ -338,6 +340,75 @@ def test_a_file_taken_from_under_its_owner_is_noticed(path, writer, disk, deed):
         with pytest.raises(LedgerUnavailable, match=r"replaced|deleted|unable to open"):
             writer.append(draft(2), WAIT_S)
     assert path.exists() == (deed == "replaced"), "an owner makes no second file in silence"
+
+
+def forget_last(path: Path, count: int, writer: LedgerWriter) -> None:
+    """Let the file lose its last entries, as a log with a bad block does."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as card:
+        for (name,) in card.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            card.execute(f"DROP TRIGGER {name}")
+        last = card.execute("SELECT max(seq) FROM entries WHERE epoch = ?", (writer.epoch,)).fetchone()[0]
+        card.execute("DELETE FROM entries WHERE epoch = ? AND seq > ?", (writer.epoch, last - count))
+
+
+@pytest.mark.parametrize("lost", [1, 2, 4])  # four: the whole epoch
+def test_a_file_that_forgot_what_it_acknowledged_gives_no_number_twice(path, disk, lost):
+    writer = LedgerWriter.open(path, vault=None, connect=disk.connect)
+    known = {entry.key: entry.hash for entry in (writer.append(draft(number), WAIT_S) for number in range(3))}
+    disk.fail("BEGIN", times=1)
+    with pytest.raises(LedgerUnavailable, match="disk I/O error"):
+        writer.append(draft(7), WAIT_S)
+    forget_last(path, lost, writer)
+    with pytest.raises(LedgerUnavailable, match=r"lost acknowledged entries .* a new epoch must begin"):
+        writer.append(draft(8), WAIT_S)
+    assert not writer.alive, "its owner must open a new one"
+    with pytest.raises(LedgerUnavailable):
+        writer.append(draft(9), WAIT_S)
+    writer.close("lost")
+    with LedgerWriter.open(path, vault=None) as following:
+        entry = following.append(draft(10), WAIT_S)
+    assert following.epoch != writer.epoch and entry.key not in known
+
+
+def test_another_entry_under_the_last_number_is_noticed(path, disk):
+    writer = LedgerWriter.open(path, vault=None, connect=disk.connect)
+    writer.append(draft(1), WAIT_S)
+    disk.fail("BEGIN", times=1)
+    with pytest.raises(LedgerUnavailable):
+        writer.append(draft(2), WAIT_S)
+    forget_last(path, 0, writer)
+    with closing(sqlite3.connect(path, isolation_level=None)) as card:
+        card.execute("UPDATE entries SET hash = zeroblob(32) WHERE epoch = ? AND seq = 2", (writer.epoch,))
+    with pytest.raises(LedgerUnavailable, match="lost acknowledged entries"):
+        writer.append(draft(3), WAIT_S)
+    assert not writer.alive
+    writer.close("lost")
+
+
+def test_late_entries_are_told_when_the_file_forgot_its_past(path, disk):
+    """They are the spool's now: a writer that may not write must not keep them."""
+    writer = LedgerWriter.open(path, vault=None, connect=disk.connect)
+    writer.append(draft(1), WAIT_S)
+    let_go = threading.Event()
+
+    def stand_still_and_fail(sql: str) -> None:
+        if sql.startswith("COMMIT"):
+            assert let_go.wait(PATIENCE_S)
+            raise io_error()
+
+    disk.before, disk.refuses_to_open = stand_still_and_fail, True
+    with pytest.raises(LateAppend) as late:
+        writer.append(draft(2), 0.0)
+    with pytest.raises(LateAppend) as later:
+        writer.append(draft(3), 0.0)
+    let_go.set()
+    forget_last(path, 1, writer)
+    disk.heal()
+    for one in (late, later):
+        with pytest.raises(LedgerUnavailable):
+            one.value.pending.result(WAIT_S)
+    assert not writer.alive
+    writer.close("lost")
 
 
 def test_closing_on_a_dead_disk_ends_and_tells_who_waits(path, disk, caplog):

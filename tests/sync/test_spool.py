@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sickdisk import SickDisk
 
 from sync.entry import Draft, Stamp
-from sync.errors import LedgerUnavailable
+from sync.errors import LedgerUnavailable, VaultError
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.spool import SpoolReport, import_spool, spool_append
 from sync.vault import Vault
@@ -94,6 +94,34 @@ def test_a_person_sealed_by_another_box_is_named_and_the_entry_kept(spool, write
     assert report.kept == 1 and "without its personal part" in report.damaged[0]
     assert reader.by_request("r").personal is None
     assert b'"personal"' in Path(f"{spool}.imported").read_bytes(), "what nobody could open is not thrown away"
+
+
+class OneBadKey:
+    """A vault in which the key of one class of entries is damaged."""
+
+    def __init__(self, vault: Vault):
+        self.unseal, self._vault = vault.unseal, vault
+
+    def seal_bytes(self, plain: bytes, class_: str, day: str) -> tuple[str, bytes]:
+        if class_ == "passage":
+            raise VaultError(f"key {class_}/{day} does not open")
+        return self._vault.seal_bytes(plain, class_, day)
+
+
+def test_a_person_that_cannot_be_sealed_holds_up_nobody_behind(spool, vault, tmp_path, reader):
+    spool_append(spool, replace(opening("bad", name="Ms Secret"), kind="passage"), STAMP, vault)
+    spool_append(spool, opening("good", name="王小明"), STAMP, vault)
+    first = spool.read_bytes().splitlines()[0]
+    with LedgerWriter.open(tmp_path / "ledger.db", vault=OneBadKey(vault)) as writer:
+        report = import_spool(spool, writer)
+        assert report.kept == 2
+        (damaged,) = report.damaged
+        assert "line 1" in damaged and "does not open" in damaged
+        assert reader.by_request("bad").personal is None
+        assert vault.unseal("opening/2026-11-22", reader.by_request("good").personal) == {"name": "王小明"}
+    aside = Path(f"{spool}.imported").read_bytes().splitlines()
+    assert aside[0] == first, "what could not be sealed is not thrown away"
+    assert b'"personal"' not in aside[1]
 
 
 def test_a_request_that_the_ledger_has_is_not_doubled(spool, writer, reader):
