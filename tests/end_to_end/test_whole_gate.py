@@ -138,6 +138,21 @@ def test_staff_register_by_hand_with_the_gate_alive_and_with_the_gate_killed(sta
     assert stage.ctl("check", "ledger").returncode == 0
 
 
+def test_the_one_shot_opens_with_a_broken_vault_and_a_broken_ledger(stage):
+    stage.kill("gate")
+    before = relay_rises(stage)
+    for broken in (stage.directory / "secrets" / "vault.db", stage.directory / "state" / "ledger.db"):
+        broken.with_name(broken.name + "-wal").unlink(missing_ok=True)
+        broken.write_bytes(b"this was a database" * 500)
+    done = stage.ctl("--json", "register", "--reason", "device-fault", stdin=VISITOR)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["kept"] == "spooled"
+    assert relay_rises(stage) == before + 1, "no store is a condition for letting a person through"
+    spool = (stage.directory / "state" / "spool.jsonl").read_text(encoding="utf-8")
+    assert '"registration"' in spool
+    assert number_of(11) not in spool and "样本己" not in spool
+
+
 def test_a_hung_gate_holds_the_barrier_so_staff_are_told_and_the_registration_is_kept(stage):
     before = relay_rises(stage)
     stage.freeze("gate")
