@@ -28,8 +28,6 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 _MOST_TEMPLATES = 1000
 _REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{8,64}")
 _LOWEST_CELSIUS, _HIGHEST_CELSIUS = 34.0, 43.0  # what a hand-held thermometer can say about a living person
-
-
 REPEAT_S = 15.0  # a request is repeated within the patience of whoever sent it; later its person has left
 
 
@@ -49,11 +47,6 @@ class HandAct:
         same = all(theirs.get(key) == value for key, value in ours.items() if key not in told_otherwise)
         return same and entry.kind == self.entry.KIND
 
-    def may_still_open(self, entry: Entry, now: Stamp) -> bool:
-        """Tell whether the person of an earlier, same request may still stand there."""
-        age_s = (now.boot_ns - entry.stamp.boot_ns) / 1e9
-        return entry.stamp.boot_id == now.boot_id and age_s <= REPEAT_S
-
 
 def opens_again(act: HandAct, before: Entry | None, now: Stamp) -> bool:
     """Tell whether the barrier opens for this act, given the entry that its request had made before.
@@ -64,7 +57,9 @@ def opens_again(act: HandAct, before: Entry | None, now: Stamp) -> bool:
         return act.opens
     if not act.is_repeated_by(before):
         raise UsageError(f"the request id {act.request} was used for {before.key}, another act; use a new one")
-    return act.opens and act.may_still_open(before, now)
+    age_s = (now.boot_ns - before.stamp.boot_ns) / 1e9
+    still_there = before.stamp.boot_id == now.boot_id and age_s <= REPEAT_S
+    return act.opens and still_there
 
 
 def hand_act(
@@ -91,7 +86,7 @@ def hand_act(
         opening = Opening(request=request_id, operator=operator, reason=reason, lane=lane, written_by=written_by)
         return HandAct(entry=opening, request=request_id, opens=True)
     personal = _personal(request)
-    number, celsius = personal["number"], _celsius(request.get("skin_celsius"))
+    number, celsius = personal["number"], _celsius(request)
     registration = Registration(
         request=request_id,
         operator=operator,
@@ -170,10 +165,10 @@ def _check_number(document: str, number: str) -> None:
         raise UsageError("the ID number fails its check digit or birth date; read it again, or use --document other")
 
 
-def _celsius(value: Any) -> float | None:
-    if value is None:
+def _celsius(request: Mapping[str, Any]) -> float | None:
+    if request.get("skin_celsius") is None:
         return None
-    celsius = number_in({"temperature": value}, "temperature", 0.0)
+    celsius = number_in(request, "skin_celsius", 0.0)
     if not _LOWEST_CELSIUS <= celsius <= _HIGHEST_CELSIUS:
         raise UsageError(f"a temperature by hand must be {_LOWEST_CELSIUS} to {_HIGHEST_CELSIUS} °C; measure again")
     return float(celsius)

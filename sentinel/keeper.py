@@ -18,8 +18,8 @@ from sync.vault import Vault
 
 log = logging.getLogger(__name__)
 
-
 STANDING_S = 2.0  # flash cards pause for a quarter of a second; eight times that is a disk that stands still
+STANDS_STILL = "the disk stands still and entries wait for it"
 CLOSE_S = 4.0  # for the last entries; below TimeoutStopSec= of the units, so that what fails can still be spooled
 
 
@@ -142,8 +142,8 @@ class Keeper:
         for draft in lost:
             self._spool_it(draft)
         if self._waiting and self._clock() - self._waiting[0][2] > STANDING_S:
-            self._is_away(f"the disk stands still: {len(self._waiting)} entries wait for it")
-        elif self._ledger is not None and self._ledger.alive and not self._waiting:
+            self._is_away(STANDS_STILL)
+        elif self.problem == STANDS_STILL and not lost:
             self.problem = None
 
     def _open(self) -> None:
@@ -163,17 +163,18 @@ class Keeper:
         report = import_spool(self._spool, ledger)
         if report.kept:
             log.info("%d entries came over from the spool", report.kept)
+            self.problem = None  # it took these, so it takes entries again
         if report.damaged:
             log.error("the spool had damaged lines, kept beside it: %s", ", ".join(report.damaged))
 
     def _ready_key(self, ledger: LedgerWriter) -> None:
         # Making a day's key costs several writes; the first person after midnight must not wait for them.
         day = key_day(self._stamp(), ledger.epoch)
-        if day != self._sealed_day:
-            for kind in (Passage.KIND, Registration.KIND):
-                if self._vault is not None:
-                    self._vault.seal_bytes(b"", kind, day)
-            self._sealed_day = day
+        if self._vault is None or day == self._sealed_day:
+            return
+        for kind in (Passage.KIND, Registration.KIND):
+            self._vault.seal_bytes(b"", kind, day)
+        self._sealed_day = day
 
     def _append(self, draft: Draft) -> Kept | None:
         if self._ledger is None:
@@ -193,6 +194,7 @@ class Keeper:
             # What happened outlives who it was: without a key the personal part may not be written, the rest must be.
             log.error("an entry of kind %s is kept without its personal part: %s", draft.kind, error)
             return self._append(replace(draft, personal=None))
+        self.problem = None
         return Kept(how=How.DURABLE, key=str(entry.key), before=entry if entry.stamp != stamp else None)
 
     def _spool_it(self, draft: Draft) -> Kept:

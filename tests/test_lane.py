@@ -422,6 +422,44 @@ def test_what_was_spooled_comes_home_marked_when_the_ledger_is_back(tmp_path):
     stand.keeper.close("end of test")
 
 
+class FullDisk:
+    """A ledger writer whose disk can be full."""
+
+    def __init__(self, writer: LedgerWriter) -> None:
+        self._writer = writer
+        self.full = False
+
+    def append(self, *args, **options):
+        if self.full:
+            raise LedgerUnavailable("database or disk is full; free some space")
+        return self._writer.append(*args, **options)
+
+    def __getattr__(self, name):
+        return getattr(self._writer, name)
+
+
+def test_a_full_disk_stays_a_problem_until_the_ledger_takes_entries_again(tmp_path):
+    vault = Vault.open(tmp_path / "secrets", create=True)
+    disk = FullDisk(LedgerWriter.open(tmp_path / "ledger.db", vault=vault))
+    keeper = Keeper(
+        open_ledger=lambda: disk, spool=tmp_path / "spool.jsonl", vault=vault, stamp=now_stamp, bound_s=5.0
+    )
+    keeper.tend()
+    assert keeper.problem is None
+    disk.full = True
+    assert keeper.keep(ACT.entry, request=ACT.request).how == "spooled"
+    for _ in range(3):
+        keeper.tend()
+        keeper.bring_home()
+        assert "full" in keeper.problem, "tending a full disk must not make it look well"
+    disk.full = False
+    keeper.tend()
+    keeper.bring_home()
+    assert keeper.problem is None
+    keeper.close("end of test")
+    assert [entry.kind for entry in LedgerReader(tmp_path / "ledger.db").newest(10)].count("opening") == 1
+
+
 def test_a_ledger_that_cannot_be_opened_at_the_start_stops_nobody(tmp_path):
     (tmp_path / "ledger.db").mkdir()
     stand = Stand(tmp_path)
