@@ -27,12 +27,13 @@ class GateName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """One device or part of the gate. `state` is ok, fault or starting."""
+    """One device or part of the gate. `state` is ok, impaired (it works, somebody should look), fault or starting."""
 
     name: str
     state: str
     symptom: str | None = None
     detail: str = ""
+    identity: str = ""  # what the device says it is
     last_good_s_ago: float | None = None
     since_s: float | None = None
 
@@ -192,7 +193,7 @@ def _gate_findings(process: Process) -> Iterable[Finding]:
             id=f"mode-{process.mode}", severity=_MODE_SEVERITY[process.mode], subject=", ".join(process.because)
         )
     for component in process.components:
-        if component.state == "fault":
+        if component.state in ("fault", "impaired"):
             yield Finding(
                 id="component-fault", severity="warning", subject=f"{component.name}:{component.symptom or ''}"
             )

@@ -45,4 +45,11 @@ class RosterRead:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Doze:
+    """Tell vision that nobody is near (on) or that somebody is; while on, it looks less often."""
+
+    on: bool
+
+
 Event = RosterRead | FromDevice | DeviceFailed | FaceReading | NoFace | BarrierEvent | Asked

@@ -11,7 +11,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -19,23 +19,25 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from drivers import load as load_dialect
 from drivers.barrier import Barrier, BarrierLock
-from drivers.errors import BarrierBusy, DeviceSilent, DriverError
-from drivers.reader import SerialReader
-from drivers.readings import Symptom, ThermalField, Trouble
+from drivers.errors import BarrierBusy
+from drivers.readings import Symptom, ThermalReading, Trouble
 from recognition.readings import Claim
 from sentinel import BUILT, __version__, roster
 from sentinel.control import ControlServer, Peer
 from sentinel.core.errors import DataError, Unavailable
 from sentinel.core.fusion import Fuser
-from sentinel.core.health import STARTING, Component, ComponentState, Health
+from sentinel.core.health import Component, Health
 from sentinel.core.model import Policy, Profile, SkinTemperature
 from sentinel.core.thermometry import skin_temperature
-from sentinel.events import Asked, DeviceFailed, Event, FromDevice, RosterRead
+from sentinel.devices import Work, readers
+from sentinel.events import Asked, DeviceFailed, Doze, Event, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
 from sentinel.lane import Lane, Rules
+from sentinel.record import Place
+from sentinel.report import status_answer
+from sentinel.senses import Measure, Senses, Surroundings
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import Child, Worker, end_process, sd_notify, start_logging, stop_on_signals
 from sentinel.wiring import pins_of
@@ -53,7 +55,6 @@ WATCHDOG_S = 5.0  # a sixth of WatchdogSec=30
 ANSWER_S = 3.0  # how long a client waits for the deciding thread; the one-shot gives up after 1 s of its own
 VISION_SILENCE_S = 2.0  # pictures come ten times a second; 2 s without any word is a hung camera or inference
 VISION_START_S = 60.0  # the first start on a new box prepares the models
-Work = tuple[str, Callable[[threading.Event], None], Callable[[BaseException], None]]  # name, work, told of failures
 FLOOR_ENTRIES = 500  # so far back is looked for one that was written under a trusted clock
 INBOX = 1000  # at 20 readings a second, most of a minute; a full inbox drops the newest reading and counts it
 SETTLE_S = 8.0  # until then a device that never spoke is starting, not broken
@@ -175,10 +176,10 @@ class GateProcess:
         limit = settings.temperature.limit_celsius if settings.gate.temperature else None
         rules = Rules(
             policy=Policy(profile=profile, temperature_limit_celsius=limit),
-            lane=settings.gate.lane,
-            direction=settings.gate.direction,
+            place=Place(
+                lane=settings.gate.lane, direction=settings.gate.direction, temperature_limit_celsius=limit
+            ),
             pulse_s=settings.barrier.pulse_s,
-            measure=measure_of(settings),
             trusted_uids=frozenset((0, settings.paths.state_dir.stat().st_uid)),
         )
         fuser = Fuser(
@@ -189,13 +190,14 @@ class GateProcess:
         )
         return Lane(
             rules=rules,
+            senses=Senses(measure=measure_of(settings)),
             fuser=fuser,
             health=Health(),
             keeper=self._keeper,
             hand=self._hand,
             people={},
             token_of=self._vault.token,
-            claim=self._send_claim,
+            tell_vision=self._tell_vision,
             today=lambda: datetime.now().astimezone().date(),
             clock_trusted=partial(clock_is_plausible, self._clock_floor()),
             stamp=now_stamp,
@@ -227,22 +229,11 @@ class GateProcess:
 
     def _work(self) -> list[Work]:
         server = ControlServer(self._settings.paths.control_socket, self._answer)
-        work: list[Work] = [
+        return [
             ("control", server.run, lambda _error: None),
             ("files", self._follow_files, lambda _error: None),
+            *readers(self._settings, self._post),
         ]
-        for device in ("card", "thermal"):
-            chosen = getattr(self._settings, device)
-            if chosen.kind != "none":
-                work.append((device, partial(self._read, device, chosen), partial(self._device_failed, device)))
-        return work
-
-    def _read(self, device: str, chosen: Any, stop: threading.Event) -> None:
-        dialect = load_dialect(chosen.kind)(**dialect_options(device, chosen))
-        reader = SerialReader(
-            chosen.port, dialect, lambda reading: self._post(FromDevice(device, reading)), device=device
-        )
-        reader.run(stop)
 
     # -- what comes in from other threads -----------------------------------------------------------------------------
 
@@ -260,24 +251,21 @@ class GateProcess:
         except queue.Empty:
             return None
 
-    def _device_failed(self, device: str, error: BaseException) -> None:
-        symptom = getattr(error, "symptom", Symptom.SILENT if isinstance(error, DeviceSilent) else Symptom.LOST)
-        detail = str(error) if isinstance(error, DriverError) else f"a surprise: {type(error).__name__}"
-        self._post(DeviceFailed(device, symptom, detail))
-
     def _from_vision(self, message: Any) -> None:
         if isinstance(message, Trouble):
             self._post(DeviceFailed(VISION, message.symptom, message.detail))
         else:
             self._post(message)
 
-    def _send_claim(self, claim: Claim) -> None:
+    def _tell_vision(self, message: Claim | Doze) -> None:
         if self._vision is not None:
-            self._vision.send(claim)
+            self._vision.send(message)
 
     def _answer(self, request: dict[str, Any], peer: Peer) -> Mapping[str, Any]:
         if request["verb"] == "status":
-            return self._status()
+            return status_answer(
+                self._lane, self._keeper, started_mono=self._started, dropped=self._dropped, now=time.monotonic()
+            )
         asked = Asked(request, peer)
         self._post(asked)
         try:
@@ -313,41 +301,6 @@ class GateProcess:
                     self._post(RosterRead(None, str(error)))
                 said = str(error)
 
-    def _status(self) -> dict[str, Any]:
-        now = time.monotonic()
-        told = self._lane.told
-        return {
-            "ok": True,
-            "version": __version__,
-            "pid": os.getpid(),
-            "up_s": round(now - self._started, 1),
-            "mode": self._lane.mode,
-            "because": list(self._lane.because),
-            "fire": self._lane.fire,
-            "components": [self._component(state, now) for state in self._lane.health.states()],
-            "screen": {
-                "outcome": told.outcome,
-                "reason": told.reason,
-                "method": told.method,
-                "at_s_ago": round(now - told.at_mono, 1),
-            },
-            "ledger": {"late": self._keeper.late, "queued": self._keeper.queued},
-            "dropped_readings": self._dropped,
-            "junk_bytes": dict(self._lane.junk_bytes),
-        }
-
-    def _component(self, state: ComponentState, now: float) -> dict[str, Any]:
-        last_good = self._lane.last_good.get(state.component)
-        starting = state.symptom == STARTING
-        return {
-            "name": state.component,
-            "state": "ok" if state.well else "starting" if starting else "fault",
-            "symptom": None if state.well or starting else state.symptom,
-            "detail": state.detail,
-            "last_good_s_ago": None if last_good is None else round(now - last_good, 1),
-            "since_s": None if state.since_mono is None else round(now - state.since_mono, 1),
-        }
-
 
 def run_vision(pipe: Connection, config: str) -> None:
     """Run the vision child. Imported here, in the child: the gate must never load what reads pictures."""
@@ -362,16 +315,11 @@ def clock_is_plausible(floor: datetime) -> bool:
     return now_stamp().clock_trusted or datetime.now(UTC) >= floor
 
 
-def dialect_options(device: str, chosen: Any) -> dict[str, Any]:
-    """Return what the device's settings say to its dialect."""
-    return {"silence_s": chosen.silence_s, **({"mirror": chosen.mirror} if device == "thermal" else {})}
-
-
-def measure_of(settings: Settings) -> Callable[[ThermalField], SkinTemperature]:
+def measure_of(settings: Settings) -> Measure:
     """Return the function from a thermal field to a skin temperature, as this site has set it."""
     chosen = settings.temperature
 
-    def measure(field: ThermalField) -> SkinTemperature:
+    def measure(field: ThermalReading, _around: Surroundings) -> SkinTemperature:
         return skin_temperature(
             field,
             at_mono=field.at_mono,

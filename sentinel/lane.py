@@ -17,10 +17,14 @@ from drivers.readings import (
     BarrierEvent,
     BarrierEventKind,
     CardReading,
+    DistanceReading,
+    Identity,
+    Impairment,
     Junk,
-    Sign,
+    PresenceReading,
+    Reading,
     Symptom,
-    ThermalField,
+    ThermalReading,
     Trouble,
 )
 from recognition.readings import Claim, FaceReading, NoFace
@@ -30,12 +34,14 @@ from sentinel.core.errors import NotPermitted, SentinelError, Unavailable, Usage
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import STARTING, Change, Component, Health, Mode, Standing
 from sentinel.core.kinds import Barrier as BarrierEntry
-from sentinel.core.kinds import Fault, ModeChange, Opening, Passage, Registration, Repair
-from sentinel.core.model import Attempt, Decision, Outcome, Person, Policy, Reason, SkinTemperature
+from sentinel.core.kinds import Fault, ModeChange, Opening, Registration, Repair
+from sentinel.core.model import Attempt, Decision, Outcome, Person, Policy, Reason
 from sentinel.core.policy import decide
-from sentinel.events import Asked, DeviceFailed, Event, FromDevice, RosterRead
+from sentinel.events import Asked, DeviceFailed, Doze, Event, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import How, Keeper, Kept
+from sentinel.record import Place, passage_of, personal_of
+from sentinel.senses import Senses
 from sync.entry import Stamp
 
 log = logging.getLogger(__name__)
@@ -60,10 +66,8 @@ class Rules:
     """The settings that decisions follow."""
 
     policy: Policy
-    lane: str
-    direction: str
+    place: Place
     pulse_s: float
-    measure: Callable[[ThermalField], SkinTemperature]
     trusted_uids: frozenset[int]  # whose word about the operator's name is taken: our own user and root
 
 
@@ -74,13 +78,14 @@ class Lane:
         self,
         *,
         rules: Rules,
+        senses: Senses,
         fuser: Fuser,
         health: Health,
         keeper: Keeper,
         hand: Hand,
         people: Mapping[str, Person],
         token_of: Callable[[str], str],
-        claim: Callable[[Claim], None],
+        tell_vision: Callable[[Claim | Doze], None],
         today: Callable[[], date],
         clock_trusted: Callable[[], bool],
         stamp: Callable[[], Stamp],
@@ -88,13 +93,14 @@ class Lane:
     ) -> None:
         self._stamp = stamp
         self._rules = rules
+        self._senses = senses
         self._fuser = fuser
         self._health = health
         self._keeper = keeper
         self._hand = hand
         self.people = people
         self._token_of = token_of
-        self._claim = claim
+        self._tell_vision, self._dozing = tell_vision, False
         self._today = today
         self._clock_trusted = clock_trusted
         self._clock = clock
@@ -106,6 +112,7 @@ class Lane:
         self.told = Told(at_mono=clock(), outcome="none", reason="")
         self.fire = False
         self.last_good: dict[str, float] = {}
+        self.identities: dict[str, str] = {}  # what each device says it is
         self.junk_bytes: dict[str, int] = {}
 
     @property
@@ -140,6 +147,7 @@ class Lane:
         if attempt is not None:
             self._judge(attempt, now)
         self._claim_holder(now)
+        self._look_around(now)
 
     def wait_s(self, longest_s: float) -> float:
         """Return how long nothing can become due."""
@@ -158,6 +166,12 @@ class Lane:
             self._keep_change(change)
         self._follow_mode()
 
+    def impair(self, component: str, symptom: str, detail: str, *, over: bool = False) -> None:
+        """Take in that a component works and is not quite well, or is again."""
+        change = self._health.impair(Component(component), symptom, detail, self._clock(), over=over)
+        if change is not None:
+            self._keep_change(change)
+
     # -- what arrives -------------------------------------------------------------------------------------------------
 
     def _take(self, event: Event, now: float) -> None:
@@ -166,17 +180,18 @@ class Lane:
                 self._take_reading(device, reading, now)
             case DeviceFailed():
                 if event.device == VISION:
-                    self._fuser.see_nobody(now)  # what the camera last saw is not what stands there now
-                    self._claimed = None  # a vision that starts again must be asked again
+                    self._nobody(now)  # what the camera last saw is not what stands there now
+                    self._claimed, self._dozing = None, False  # a vision that starts again must be asked again
                 self.report(event.device, event.symptom, event.detail)
             case FaceReading():
                 self.report(VISION, None)
                 identified = event.identified
                 person = self.people.get(identified.person) if identified else None
+                self._senses.see_face(event)
                 self._fuser.see_face(event, person, now)
             case NoFace():
                 self.report(VISION, None)
-                self._fuser.see_nobody(event.at_mono)
+                self._nobody(event.at_mono)
             case BarrierEvent():
                 self._take_barrier(event)
             case RosterRead():
@@ -186,23 +201,37 @@ class Lane:
             case Asked():
                 event.reply.put(self._answer(event))
 
-    def _take_reading(self, device: str, reading: Any, now: float) -> None:
+    def _nobody(self, at_mono: float) -> None:
+        self._senses.see_nobody(at_mono)
+        self._fuser.see_nobody(at_mono)
+
+    def _take_reading(self, device: str, reading: Reading, now: float) -> None:
         match reading:
-            case CardReading():
-                self.report(device, None)
-                self._fuser.see_card(reading, self.people.get(self._token_of(reading.number)), now)
-            case ThermalField():
-                self.report(device, None)
-                self._fuser.see_temperature(self._rules.measure(reading), now)
-            case Sign():
-                self.report(device, None)
+            case Junk():
+                self.junk_bytes[device] = self.junk_bytes.get(device, 0) + reading.byte_count
+            case Identity():
+                self.identities[device] = reading.text
+            case Impairment():
+                self.impair(device, reading.symptom, reading.detail, over=reading.over)
             case Trouble(symptom=Symptom.CARD_UNREADABLE):
                 self.report(device, None)  # the reader is well; the card is not
                 self._fuser.see_card_trouble(now)
             case Trouble():
                 self.report(device, reading.symptom, reading.detail)
-            case Junk():
-                self.junk_bytes[device] = self.junk_bytes.get(device, 0) + reading.byte_count
+            case _:
+                self.report(device, None)
+                self._take_measured(reading, now)
+
+    def _take_measured(self, reading: Reading, now: float) -> None:
+        match reading:
+            case CardReading():
+                self._fuser.see_card(reading, self.people.get(self._token_of(reading.number)), now)
+            case ThermalReading():
+                self._fuser.see_temperature(self._senses.measure(reading, now), now)
+            case DistanceReading():
+                self._senses.see_distance(reading)
+            case PresenceReading():
+                self._senses.see_presence(reading)
 
     def _take_barrier(self, event: BarrierEvent) -> None:
         uses_right = event.kind in (BarrierEventKind.PASSED, BarrierEventKind.TIMED_OUT)
@@ -213,10 +242,22 @@ class Lane:
         if event.kind == BarrierEventKind.FIRE_ON:
             log.error("the fire input is active: the barrier is open for everybody until it is released")
 
+    def _look_around(self, now: float) -> None:
+        """Let vision rest while a radar that works feels nobody, and tell of one that feels who is never seen."""
+        states = self._health
+        works = states.has(Component.PRESENCE) and states.state(Component.PRESENCE).well
+        doze = self._senses.nobody_near(now, presence_works=works)
+        if doze != self._dozing:
+            self._dozing = doze
+            self._tell_vision(Doze(on=doze))
+        if states.has(Component.PRESENCE):
+            detail = "somebody is reported for ten minutes and no face was seen"
+            self.impair(Component.PRESENCE, Symptom.PHANTOM, detail, over=not self._senses.phantom(now))
+
     def _claim_holder(self, now: float) -> None:
         token = self._fuser.claim(now)
         if token != self._claimed and token is not None:
-            self._claim(Claim(person=token, at_mono=now))
+            self._tell_vision(Claim(person=token, at_mono=now))
         self._claimed = token
 
     # -- decisions ----------------------------------------------------------------------------------------------------
@@ -226,7 +267,7 @@ class Lane:
         decision = decide(attempt, policy, today=self._today(), clock_trusted=self._clock_trusted())
         if decision.outcome == Outcome.OPEN and not self._hand.there:
             decision = replace(decision, outcome=Outcome.HOLD, reasons=(Reason.BARRIER_AWAY, *decision.reasons))
-        entry = passage_of(attempt, decision, self._rules, self.mode, now)
+        entry = passage_of(attempt, decision, self._rules.place, self.mode, now)
         kept = self._keeper.keep(entry, personal=personal_of(attempt, decision))
         log.info(
             "passage %s: %s by %s because %s, %d ms",
@@ -276,8 +317,8 @@ class Lane:
             request,
             operator=str(request.get("operator") or asked.peer.name),
             written_by="gate",
-            lane=self._rules.lane,
-            direction=self._rules.direction,
+            lane=self._rules.place.lane,
+            direction=self._rules.place.direction,
             token_of=self._token_of,
         )
         known = self._answers.get(act.request)
@@ -331,44 +372,3 @@ class Lane:
             return
         log.warning("mode %s%s", mode, f" because of {', '.join(because)}" if because else "")
         self._keeper.keep(ModeChange(mode=mode, before=before or "starting", because=because))
-
-
-def passage_of(attempt: Attempt, decision: Decision, rules: Rules, mode: str, now: float) -> Passage:
-    """Return the ledger's view of a judged attempt: every figure that the decision stood on, and nobody's name."""
-    face, card, temperature = attempt.face, attempt.card, attempt.temperature
-    compared = face and (face.claimed or face.identified)
-    return Passage(
-        outcome=decision.outcome,
-        method=decision.method,
-        reasons=tuple(decision.reasons),
-        lane=rules.lane,
-        direction=rules.direction,
-        mode=mode,
-        person=decision.person.token if decision.person else None,
-        card_kind=card.kind if card else None,
-        temperature=decision.temperature_state,
-        skin_celsius=_rounded(temperature and temperature.skin_celsius, 2),
-        raw_celsius=_rounded(temperature and temperature.raw_celsius, 2),
-        ambient_celsius=_rounded(temperature and temperature.ambient_celsius, 2),
-        compensation_celsius=_rounded(temperature and temperature.compensation_celsius, 2),
-        temperature_limit_celsius=rules.policy.temperature_limit_celsius,
-        temperature_why_not=(temperature.why_not or None) if temperature else None,
-        similarity=_rounded(compared.similarity if compared else face and face.nearest_similarity, 4),
-        similarity_required=_rounded(compared.required if compared else face and face.required_similarity, 4),
-        face_model=(face.model or None) if face else None,
-        face_problem=face.problem if face else None,
-        decision_ms=round((now - attempt.started_mono) * 1000),
-    )
-
-
-def personal_of(attempt: Attempt, decision: Decision) -> dict[str, Any] | None:
-    """Return what may be known about the person only under the vault's key."""
-    if attempt.card is not None:
-        return {"name": attempt.card.name, "number": attempt.card.number, "document": attempt.card.kind}
-    if decision.person is not None:
-        return {"name": decision.person.name, "number_masked": decision.person.number_masked}
-    return None
-
-
-def _rounded(value: Any, digits: int) -> float | None:
-    return None if value is None else round(float(value), digits)

@@ -11,7 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drivers.errors import PortLost
-from drivers.readings import BarrierEvent, BarrierEventKind, CardKind, CardReading, Sign, Symptom, ThermalField, Trouble
+from drivers.readings import (
+    BarrierEvent,
+    BarrierEventKind,
+    CardKind,
+    CardReading,
+    Sign,
+    Symptom,
+    ThermalReading,
+    Trouble,
+)
 from recognition.readings import Candidate, FaceReading, NoFace
 from sentinel.byhand import HandAct, opens_again
 from sentinel.control import Peer
@@ -23,6 +32,8 @@ from sentinel.events import Asked, DeviceFailed, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
 from sentinel.lane import Lane, Rules
+from sentinel.record import Place
+from sentinel.senses import Senses, Surroundings
 from sync.errors import LedgerUnavailable
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.stamp import now_stamp
@@ -76,7 +87,7 @@ class SpyBarrier:
         self.lights.append("closed")
 
 
-def measured(field: ThermalField) -> SkinTemperature:
+def measured(field: ThermalReading, _around: Surroundings) -> SkinTemperature:
     """Take the one pixel for the person's temperature."""
     [celsius] = field.celsius
     return SkinTemperature(at_mono=field.at_mono, skin_celsius=celsius, raw_celsius=celsius, ambient_celsius=25.0)
@@ -105,19 +116,18 @@ class Stand:
         self.lane = Lane(
             rules=Rules(
                 policy=Policy(profile=profile, temperature_limit_celsius=37.3),
-                lane="lane-1",
-                direction="in",
+                place=Place(lane="lane-1", direction="in", temperature_limit_celsius=37.3),
                 pulse_s=0.5,
-                measure=measured,
                 trusted_uids=frozenset((0,)),
             ),
+            senses=Senses(measure=measured),
             fuser=Fuser(profile=profile, temperature=True, window_s=4.0, repeat_s=5.0),
             health=Health(),
             keeper=self.keeper,
             hand=hand,
             people={self.token: self.person},
             token_of=self.vault.token,
-            claim=lambda claim: self.claims.append(claim.person),
+            tell_vision=lambda message: self.claims.append(message.person),
             today=lambda: date(2026, 11, 22),
             clock_trusted=lambda: True,
             stamp=now_stamp,
@@ -143,7 +153,7 @@ class Stand:
             return -1
 
     def warm(self, celsius: float) -> None:
-        field = ThermalField(
+        field = ThermalReading(
             at_mono=self.clock.now, width=1, height=1, celsius=(celsius,), ambient_celsius=25.0
         )
         self.lane.turn(FromDevice("thermal", field))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import nan
 
 from drivers.codecs.framing import NO_FRAME, WAIT, Dropped, FrameFinder, cut_short
-from drivers.readings import Junk, Reading, Sign, ThermalField
+from drivers.readings import Junk, Reading, Sign, ThermalReading
 
 WIDTH = 32
 HEIGHT = 24
@@ -158,7 +158,7 @@ class GyMcu90640Dialect:
             return Sign(at_mono=now, detail=f"emissivity {found.emissivity:.2f}")
         self._ask_at = now + AUTOMATIC_EVERY_S
         celsius = _mirrored(found.celsius) if self._mirror else found.celsius
-        return ThermalField(
+        return ThermalReading(
             at_mono=now, width=WIDTH, height=HEIGHT, celsius=celsius, ambient_celsius=found.ambient_celsius
         )
 

@@ -12,8 +12,12 @@ from typing import TextIO
 COLUMNS = 80  # a serial console; wider windows show the same
 LINES = 24
 _ANSI = {"ok": "32", "warning": "33", "critical": "1;31", "unknown": "35", "dim": "2", "bold": "1"}
-_MARKS = {"ok": "✔", "starting": "…", "fault": "✘", "warning": "!", "critical": "✘", "unknown": "?"}
-_PLAIN_MARKS = {"ok": "ok", "starting": "..", "fault": "!!", "warning": "! ", "critical": "!!", "unknown": "? "}
+_MARKS = {
+    "ok": "✔", "impaired": "!", "starting": "…", "fault": "✘", "warning": "!", "critical": "✘", "unknown": "?",
+}  # fmt: skip
+_PLAIN_MARKS = {
+    "ok": "ok", "impaired": "! ", "starting": "..", "fault": "!!", "warning": "! ", "critical": "!!", "unknown": "? ",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,7 @@ class Style:
     def mark(self, name: str) -> str:
         """Return the sign of a state; always together with a word, for colour and sign alone say nothing to some."""
         mark = (_PLAIN_MARKS if self.plain else _MARKS).get(name, " ")
-        return self.paint(mark, "critical" if name == "fault" else name)
+        return self.paint(mark, {"fault": "critical", "impaired": "warning"}.get(name, name))
 
     @property
     def dot(self) -> str:

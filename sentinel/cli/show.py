@@ -130,7 +130,7 @@ def _devices(status: Status, lang: str, style: render.Style) -> list[str]:
 def _component_cells(part: Component, lang: str) -> tuple[str, str, str, str]:
     good = "" if part.last_good_s_ago is None else text("cli.last_good", lang, ago=span(part.last_good_s_ago, lang))
     state = component_state(part.state, part.symptom, lang)
-    return word("component", part.name, lang), state, good, render.cut(part.detail, 30)
+    return word("component", part.name, lang), state, good, render.cut(part.detail or part.identity, 30)
 
 
 def _street(status: Status, lang: str) -> list[str]:

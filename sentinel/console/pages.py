@@ -46,7 +46,7 @@ _PANELS = {  # state → icon and text
 # All other states ask for something.
 _SCREEN_TONES = {"pass": "good", "idle": "calm", "idle-card": "calm", "idle-face": "calm", "fire": "alarm"}
 _VERDICT_TONES = {"ok": "good", "warning": "ask", "critical": "alarm", "unknown": "alarm"}
-_STATE_TONES = {"ok": "good", "fault": "alarm", "starting": "ask"}
+_STATE_TONES = {"ok": "good", "impaired": "ask", "fault": "alarm", "starting": "ask"}
 _TONE_ICONS = {"good": "ok", "ask": "warning", "alarm": "stop", "calm": "link"}
 
 
@@ -60,7 +60,7 @@ def screen_state(status: Status) -> str:
     told = process.screen
     if told.at_s_ago is not None and told.at_s_ago <= SHOW_S and told.outcome != "none":
         return {"open": "pass", "refuse": "refuse"}.get(told.outcome) or _ASKING.get(told.reason, "wait")
-    seeing = any(part.name == "vision" and part.state == "ok" for part in process.components)
+    seeing = any(part.name == "vision" and part.state in ("ok", "impaired") for part in process.components)
     if "card" in faulty:  # a face alone opens in one profile; in the others nobody passes without staff now
         return "idle-face" if seeing and status.gate.profile == "face" else "staff"
     return "idle" if seeing else "idle-card"
@@ -160,7 +160,7 @@ def _devices(status: Status, lang: str) -> str:
 def _device(part: Component, lang: str) -> str:
     tone = _STATE_TONES.get(part.state, "ask")
     state = component_state(part.state, part.symptom, lang)
-    since = f" · {span(part.since_s, lang)}" if part.state == "fault" and part.since_s is not None else ""
+    since = f" · {span(part.since_s, lang)}" if part.state in ("fault", "impaired") and part.since_s is not None else ""
     name = escape(word("component", part.name, lang))
     return f'<li class="{tone}">{icon(_TONE_ICONS[tone])}<span>{name}: {escape(state + since)}</span></li>'
 

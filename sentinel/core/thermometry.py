@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from drivers.readings import ThermalField
+from drivers.readings import ThermalReading
 from sentinel.core.model import SkinTemperature
 
 NOBODY = "nobody"  # nothing as warm as skin is in view
@@ -39,7 +39,7 @@ class _Window:
 
 
 def skin_temperature(
-    field: ThermalField,
+    field: ThermalReading,
     *,
     at_mono: float,
     face_box_share: tuple[float, float, float, float] | None = None,
@@ -81,7 +81,7 @@ def _why_not(raw: float | None, skin: float | None, max_celsius: float, whole_sc
     return IMPLAUSIBLE if skin > max_celsius or whole_scene_warm else ""
 
 
-def _window(field: ThermalField, share: tuple[float, float, float, float] | None) -> _Window:
+def _window(field: ThermalReading, share: tuple[float, float, float, float] | None) -> _Window:
     """Return the pixels that the face touches, cut to the field; none when the box is no box."""
     if share is None:
         return _Window(left=0, top=0, right=field.width, bottom=field.height)
@@ -96,7 +96,7 @@ def _window(field: ThermalField, share: tuple[float, float, float, float] | None
     )
 
 
-def _warm_pixels(field: ThermalField, window: _Window, least_raw_celsius: float) -> set[int]:
+def _warm_pixels(field: ThermalReading, window: _Window, least_raw_celsius: float) -> set[int]:
     """Return the indices of pixels at least as warm as skin. Too hot ones count: they must not vanish from a region."""
     warm = set()
     for row in range(window.top, window.bottom):
@@ -107,7 +107,7 @@ def _warm_pixels(field: ThermalField, window: _Window, least_raw_celsius: float)
     return warm
 
 
-def _hottest_person(field: ThermalField, warm: set[int]) -> float | None:
+def _hottest_person(field: ThermalReading, warm: set[int]) -> float | None:
     """Return the figure of the hottest warm region that is large enough to be a person."""
     figures = [
         sorted((field.celsius[index] for index in region), reverse=True)[SKIPPED_PIXELS]

@@ -15,7 +15,7 @@ reports = st.lists(
 
 
 def well(*, but: tuple[Component, ...] = ()) -> Health:
-    health = Health()
+    health = Health(fitted=Component)
     for component in Component:
         health.report(component, Symptom.SILENT if component in but else None, "", 0.0)
     return health
@@ -79,7 +79,7 @@ def test_the_ladder(profile, temperature, broken, mode):
 
 @given(reports, profiles, st.booleans())
 def test_the_mode_always_has_its_cause(history, profile, temperature):
-    health = Health()
+    health = Health(fitted=Component)
     for component, symptom, now in history:
         health.report(component, symptom, "", now)
     standing = health.mode(profile, temperature)
@@ -90,7 +90,7 @@ def test_the_mode_always_has_its_cause(history, profile, temperature):
 
 @given(reports)
 def test_every_repair_follows_its_fault(history):
-    health = Health()
+    health = Health(fitted=Component)
     open_faults: set[Component] = set()
     for component, symptom, now in history:
         change = health.report(component, symptom, "", now)
@@ -99,3 +99,25 @@ def test_every_repair_follows_its_fault(history):
         assert (component in open_faults) != change.opened
         open_faults ^= {component}
     assert open_faults == {state.component for state in health.states() if state.symptom not in (None, "starting")}
+
+
+def test_an_impaired_device_keeps_its_place_on_the_ladder_and_has_a_ticket_of_its_own():
+    health = well()
+    opened = health.impair(Component.CARD, Symptom.DIRTY, "40 bytes of junk", 5.0, over=False)
+    assert (opened.opened, opened.symptom) == (True, "dirty")
+    assert health.impair(Component.CARD, Symptom.DIRTY, "60 bytes of junk", 6.0, over=False) is None
+    assert health.mode(Profile.CARD, False) == (Mode.AUTOMATIC, ())
+    state = health.state(Component.CARD)
+    assert (state.well, state.impaired) == (True, (("dirty", "60 bytes of junk"),))
+    lost = health.report(Component.CARD, Symptom.LOST, "unplugged", 7.0)
+    assert lost is not None and lost.symptom == "lost", "a worse fault is news of its own"
+    assert not health.report(Component.CARD, None, "", 8.0).opened
+    closed = health.impair(Component.CARD, Symptom.DIRTY, "", 9.0, over=True)
+    assert (closed.opened, closed.lasted_s) == (False, 4.0)
+    assert health.impair(Component.CARD, Symptom.DIRTY, "", 9.5, over=True) is None
+
+
+def test_a_device_that_is_not_fitted_is_not_shown():
+    shown = {state.component for state in Health(fitted=(Component.SCANNER,)).states()}
+    assert Component.SCANNER in shown
+    assert not shown & {Component.DISTANCE, Component.PRESENCE, Component.INFRARED}

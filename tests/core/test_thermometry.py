@@ -7,14 +7,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from drivers.readings import ThermalField
+from drivers.readings import ThermalReading
 from sentinel.core.thermometry import AMBIENT_OUT_OF_RANGE, IMPLAUSIBLE, NOBODY, skin_temperature
 
 WIDTH, HEIGHT = 32, 24
 FACE = (10, 6, 8, 10)  # left, top, width, height in pixels of the field
 
 
-def scene(skin: float | None, ambient: float = 24.0, wall: float = 24.0) -> ThermalField:
+def scene(skin: float | None, ambient: float = 24.0, wall: float = 24.0) -> ThermalReading:
     """A wall, and perhaps a face before it whose middle is as warm as `skin` and whose edge is a little cooler."""
     left, top, width, height = FACE
     celsius = [wall] * (WIDTH * HEIGHT)
@@ -23,17 +23,17 @@ def scene(skin: float | None, ambient: float = 24.0, wall: float = 24.0) -> Ther
             for x in range(width):
                 edge = max(abs(x - width / 2 + 0.5) / width, abs(y - height / 2 + 0.5) / height)
                 celsius[(top + y) * WIDTH + left + x] = skin - max(0.0, edge - 0.25) * 4
-    return ThermalField(at_mono=1.0, width=WIDTH, height=HEIGHT, celsius=tuple(celsius), ambient_celsius=ambient)
+    return ThermalReading(at_mono=1.0, width=WIDTH, height=HEIGHT, celsius=tuple(celsius), ambient_celsius=ambient)
 
 
-def with_pixels(field: ThermalField, pixels: dict[int, float]) -> ThermalField:
+def with_pixels(field: ThermalReading, pixels: dict[int, float]) -> ThermalReading:
     celsius = list(field.celsius)
     for index, value in pixels.items():
         celsius[index] = value
     return replace(field, celsius=tuple(celsius))
 
 
-def measure(field: ThermalField, **changed):
+def measure(field: ThermalReading, **changed):
     settings = {"at_mono": 1.0, "offset_celsius": 0.0, "ambient_min": 16.0, "ambient_max": 32.0} | changed
     return skin_temperature(field, **settings)
 
@@ -121,7 +121,7 @@ pixel = st.one_of(st.floats(-40, 120), st.sampled_from([math.nan, 300.0, -273.15
     st.none() | st.tuples(*[st.floats(-1, 2) | st.just(math.nan)] * 4),
 )
 def test_a_figure_is_always_one_of_the_pixels_or_absent_with_a_reason(pixels, offset, ambient, box):
-    field = ThermalField(at_mono=0.0, width=8, height=6, celsius=tuple(pixels), ambient_celsius=ambient)
+    field = ThermalReading(at_mono=0.0, width=8, height=6, celsius=tuple(pixels), ambient_celsius=ambient)
     seen = measure(field, offset_celsius=offset, face_box_share=box)
     assert (seen.skin_celsius is None) == (seen.why_not != "")
     if seen.skin_celsius is not None:

@@ -10,7 +10,7 @@ from drivers.codecs.idcard import IdCardDialect
 from drivers.codecs.thermal_array import GyMcu90640Dialect
 from drivers.errors import DeviceSilent, PortLost
 from drivers.reader import SerialReader, SilentDevice
-from drivers.readings import CardReading, Junk, Symptom, ThermalField
+from drivers.readings import CardReading, Junk, Symptom, ThermalReading
 from drivers.sim.idcard import CardData, SimIdCardReader
 from drivers.sim.thermal_array import SimThermalArray
 
@@ -73,7 +73,7 @@ def test_readings_are_emitted_and_a_lost_port_is_passed_on():
     port = ScriptedPort(clock, [frame[:700], frame[700:], PortLost("gone")])
     error = read_until_error(GyMcu90640Dialect(), port, clock, emitted)
     assert isinstance(error, PortLost)
-    assert [type(reading) for reading in emitted] == [ThermalField]
+    assert [type(reading) for reading in emitted] == [ThermalReading]
     assert port.written == [thermal_array.automatic_command()]
     assert port.closed
 

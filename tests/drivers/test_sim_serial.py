@@ -12,7 +12,7 @@ from drivers.codecs.thermal_array import GyMcu90640Dialect
 from drivers.errors import PortLost
 from drivers.ports import open_port
 from drivers.reader import SerialReader, SilentDevice
-from drivers.readings import CardKind, CardReading, Junk, Sign, Symptom, ThermalField
+from drivers.readings import CardKind, CardReading, Junk, Sign, Symptom, ThermalReading
 from drivers.sim.idcard import CardData, SimIdCardReader, encode_text
 from drivers.sim.pty import PtyDevice
 from drivers.sim.thermal_array import SimThermalArray
@@ -80,7 +80,7 @@ def test_thermal_frames_come_by_themselves(tmp_path):
     device = SimThermalArray(rate_hz=50.0)
     device.show(36.4)
     with PtyDevice(tmp_path / "t.tty", device), Live(tmp_path / "t.tty", GyMcu90640Dialect()) as live:
-        assert max(live.next(ThermalField).celsius) == pytest.approx(36.4, abs=0.06)
+        assert max(live.next(ThermalReading).celsius) == pytest.approx(36.4, abs=0.06)
 
 
 def test_pulled_cable_ends_the_reader_at_once_and_the_name_returns_with_the_cable(tmp_path):
@@ -148,8 +148,8 @@ def test_bytes_before_a_frame_are_skipped(tmp_path):
     with PtyDevice(tmp_path / "t.tty", SimThermalArray(rate_hz=50.0)) as pty:
         pty.prelude()
         with Live(tmp_path / "t.tty", GyMcu90640Dialect()) as live:
-            live.next(ThermalField)
-            live.next(ThermalField)
+            live.next(ThermalReading)
+            live.next(ThermalReading)
 
 
 def test_nothing_said_before_somebody_listens_is_heard_later(tmp_path):

@@ -21,7 +21,7 @@ from drivers.codecs.thermal_array import (
     GyMcu90640Dialect,
     ThermalArrayCodec,
 )
-from drivers.readings import Junk, Sign, ThermalField
+from drivers.readings import Junk, Sign, ThermalReading
 from drivers.sim.thermal_array import SimThermalArray, encode_field
 
 unhurried = settings(deadline=None, max_examples=50)  # a busy machine is no failed rule, and the suite has 5 s
@@ -39,9 +39,9 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(edges)]
 
 
-def seen(dialect: GyMcu90640Dialect, wire: bytes) -> ThermalField:
+def seen(dialect: GyMcu90640Dialect, wire: bytes) -> ThermalReading:
     (field,) = dialect.feed(wire, 7.0)
-    assert isinstance(field, ThermalField)
+    assert isinstance(field, ThermalReading)
     return field
 
 

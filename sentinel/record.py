@@ -1,0 +1,57 @@
+"""Write down a judged attempt: every figure that the decision stood on, and apart from it who it was."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sentinel.core.kinds import Passage
+from sentinel.core.model import Attempt, Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where it was judged, and by which limit."""
+
+    lane: str
+    direction: str
+    temperature_limit_celsius: float | None
+
+
+def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, now: float) -> Passage:
+    """Return the ledger's view of a judged attempt: every figure that the decision stood on, and nobody's name."""
+    face, card, temperature = attempt.face, attempt.card, attempt.temperature
+    compared = face and (face.claimed or face.identified)
+    return Passage(
+        outcome=decision.outcome,
+        method=decision.method,
+        reasons=tuple(decision.reasons),
+        lane=place.lane,
+        direction=place.direction,
+        mode=mode,
+        person=decision.person.token if decision.person else None,
+        card_kind=card.kind if card else None,
+        temperature=decision.temperature_state,
+        skin_celsius=_rounded(temperature and temperature.skin_celsius, 2),
+        raw_celsius=_rounded(temperature and temperature.raw_celsius, 2),
+        ambient_celsius=_rounded(temperature and temperature.ambient_celsius, 2),
+        compensation_celsius=_rounded(temperature and temperature.compensation_celsius, 2),
+        temperature_limit_celsius=place.temperature_limit_celsius,
+        temperature_why_not=(temperature.why_not or None) if temperature else None,
+        similarity=_rounded(compared.similarity if compared else face and face.nearest_similarity, 4),
+        similarity_required=_rounded(compared.required if compared else face and face.required_similarity, 4),
+        face_model=(face.model or None) if face else None,
+        face_problem=face.problem if face else None,
+        decision_ms=round((now - attempt.started_mono) * 1000),
+    )
+
+
+def personal_of(attempt: Attempt, decision: Decision) -> dict[str, Any] | None:
+    """Return what may be known about the person only under the vault's key."""
+    if attempt.card is not None:
+        return {"name": attempt.card.name, "number": attempt.card.number, "document": attempt.card.kind}
+    if decision.person is not None:
+        return {"name": decision.person.name, "number_masked": decision.person.number_masked}
+    return None
+
+
+def _rounded(value: Any, digits: int) -> float | None:
+    return None if value is None else round(float(value), digits)

@@ -1,0 +1,58 @@
+"""Say how the gate is, as its socket answers: codes only, no names, no ID numbers, no temperatures."""
+
+import os
+from typing import Any
+
+from sentinel import __version__
+from sentinel.core.health import STARTING, ComponentState
+from sentinel.keeper import Keeper
+from sentinel.lane import Lane
+
+
+def status_answer(lane: Lane, keeper: Keeper, *, started_mono: float, dropped: int, now: float) -> dict[str, Any]:
+    """Return the answer to the verb `status`."""
+    told = lane.told
+    return {
+        "ok": True,
+        "version": __version__,
+        "pid": os.getpid(),
+        "up_s": round(now - started_mono, 1),
+        "mode": lane.mode,
+        "because": list(lane.because),
+        "fire": lane.fire,
+        "components": [_component(lane, state, now) for state in lane.health.states()],
+        "screen": {
+            "outcome": told.outcome,
+            "reason": told.reason,
+            "method": told.method,
+            "at_s_ago": round(now - told.at_mono, 1),
+        },
+        "ledger": {"late": keeper.late, "queued": keeper.queued},
+        "dropped_readings": dropped,
+        "junk_bytes": dict(lane.junk_bytes),
+    }
+
+
+def _component(lane: Lane, state: ComponentState, now: float) -> dict[str, Any]:
+    last_good = lane.last_good.get(state.component)
+    word, symptom, detail = _how(state)
+    return {
+        "name": state.component,
+        "state": word,
+        "symptom": symptom,
+        "detail": detail,
+        "identity": lane.identities.get(state.component, ""),
+        "last_good_s_ago": None if last_good is None else round(now - last_good, 1),
+        "since_s": None if state.since_mono is None else round(now - state.since_mono, 1),
+    }
+
+
+def _how(state: ComponentState) -> tuple[str, str | None, str]:
+    if state.symptom == STARTING:
+        return "starting", None, state.detail
+    if state.symptom is not None:
+        return "fault", state.symptom, state.detail
+    if state.impaired:
+        symptom, detail = state.impaired[0]
+        return "impaired", symptom, detail
+    return "ok", None, state.detail

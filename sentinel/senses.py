@@ -1,0 +1,87 @@
+"""Remember what surrounds the person at the gate: the face in view, how far away somebody is, whether anybody is near.
+
+A temperature is measured with all of it. What is too old is forgotten: a distance of a minute ago is nobody's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from drivers.readings import DistanceReading, PresenceReading, ThermalReading
+from recognition.readings import FaceReading
+from sentinel.core.model import SkinTemperature
+
+FACE_FRESH_S = 0.5  # five pictures: a head moves less than its own width in that time
+DISTANCE_FRESH_S = 0.5  # a sensor speaks ten times a second
+NEAR_S = 3.0  # so long after the last sign of somebody everything stays awake
+PHANTOM_S = 600.0  # nobody waits ten minutes before a camera that does not see them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What was around when a thermal reading came. Unit: mm. `box` is x, y, width, height in shares of the picture."""
+
+    box: tuple[float, float, float, float] | None = None
+    distance_mm: int | None = None
+
+
+Measure = Callable[[ThermalReading, Surroundings], SkinTemperature]
+
+
+class Senses:
+    """Keep the newest of each sense for as long as it is true. Time comes with the readings."""
+
+    def __init__(self, *, measure: Measure, has_presence: bool = False) -> None:
+        self._measure = measure
+        self._has_presence = has_presence
+        self._face: FaceReading | None = None
+        self._distance: DistanceReading | None = None
+        self._near_mono: float | None = None  # when somebody was last felt or seen
+        self._alone_since: float | None = None  # presence without a face since then
+
+    def see_face(self, face: FaceReading) -> None:
+        """Take the face in view."""
+        self._face = face
+        self._near_mono = face.at_mono
+        self._alone_since = None
+
+    def see_nobody(self, _at_mono: float) -> None:
+        """Take notice that no face is in view."""
+        self._face = None
+
+    def see_distance(self, reading: DistanceReading) -> None:
+        """Take how far away the nearest thing is."""
+        self._distance = reading
+
+    def see_presence(self, reading: PresenceReading) -> None:
+        """Take whether the radar feels somebody."""
+        if not reading.somebody:
+            self._alone_since = None
+            return
+        self._near_mono = reading.at_mono
+        if self._alone_since is None:
+            self._alone_since = reading.at_mono
+
+    def measure(self, reading: ThermalReading, now: float) -> SkinTemperature:
+        """Return the skin temperature in this reading, with what is around the person."""
+        face = self._face if self._face is not None and now - self._face.at_mono <= FACE_FRESH_S else None
+        distance = self._distance
+        fresh = distance is not None and now - distance.at_mono <= DISTANCE_FRESH_S
+        around = Surroundings(
+            box=None if face is None else _share(face), distance_mm=distance.distance_mm if distance and fresh else None
+        )
+        return replace(self._measure(reading, around), at_mono=reading.at_mono)
+
+    def nobody_near(self, now: float, *, presence_works: bool) -> bool:
+        """Whether the camera may look less often: only a radar that works and feels nobody can say so."""
+        if not (self._has_presence and presence_works):
+            return False
+        return self._near_mono is None or now - self._near_mono > NEAR_S
+
+    def phantom(self, now: float) -> bool:
+        """Whether the radar has felt somebody for long whom the camera never saw."""
+        return self._alone_since is not None and now - self._alone_since > PHANTOM_S
+
+
+def _share(face: FaceReading) -> tuple[float, float, float, float]:
+    x, y, width, height = face.box
+    return x / face.frame_width, y / face.frame_height, width / face.frame_width, height / face.frame_height
