@@ -10,7 +10,7 @@ from drivers.errors import DriverError
 
 TABLE = MappingProxyType(
     {
-        "idcard-sdt": "drivers.codecs.idcard:IdCardDialect",
+        "idcard-sdt": "drivers.codecs.idcard_dialogue:IdCardDialect",
         "gy-mcu90640": "drivers.codecs.thermal_array:GyMcu90640Dialect",
     }
 )

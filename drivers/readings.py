@@ -45,7 +45,7 @@ class CardReading:
     issue_count: str = ""  # how often it was issued (HMT) or replaced (2023 form)
     version: str = ""  # of the 2017 form
     earlier_link: str = field(default="", repr=False)  # 2023 form: the link to the holder's earlier number
-    later_addresses: tuple[str, ...] = field(default=(), repr=False)  # newest first
+    later_addresses: tuple[str, ...] = field(default=(), repr=False)  # newest first; `address` is the printed one
     photo: bytes = field(default=b"", repr=False)  # 1024 bytes, WLT, passed on unchanged
 
 

@@ -1,19 +1,17 @@
-"""Talk to a second-generation ID card reader: requests, answers, and the order in which they follow each other.
+"""Say requests to a second-generation ID card reader, and cut its answers out of the bytes that come back.
 
-The module never speaks first: one request, one answer. So the dialect holds one request at a time, and an answer that
-does not fit it came too late and is dropped. Source: device-protocols section 1.
+The order in which requests and answers follow each other is in idcard_dialogue.py. Source: device-protocols section 1.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import xor
 from types import MappingProxyType
 
 from drivers.codecs.framing import NO_FRAME, WAIT, Dropped, FrameFinder, cut_short
-from drivers.codecs.idcard_text import TEXT_BYTES, read_text
-from drivers.readings import CardReading, Junk, Reading, Sign, Symptom, Trouble
+from drivers.codecs.idcard_text import ADDRESS_BYTES, TEXT_BYTES, read_addresses, read_text
+from drivers.readings import CardReading
 
 PREAMBLE = bytes.fromhex("AA AA AA 96 69")
 HEAD_BYTES = len(PREAMBLE) + 2
@@ -21,17 +19,22 @@ SHORTEST_LENGTH = 4  # SW1 SW2 SW3 CHK
 LEAST_FRAME_BYTES = HEAD_BYTES + SHORTEST_LENGTH
 LONGEST_LENGTH = 0x090A  # text, photo and two fingerprints
 LONGEST_FRAME_BYTES = HEAD_BYTES + LONGEST_LENGTH
+PHOTO_BYTES = 1024
+MODULE_NUMBER_BYTES = 16
+FINGERPRINT_BYTES = (0, 512, 1024)  # none, one finger, two
 
 DONE = 0x90
 CARD_FOUND = 0x9F
 NO_CARD = 0x80
 SELECT_FAILED = 0x81
+UNKNOWN_COMMAND = 0x21
+ITEM_EMPTY = 0x91
 MODULE_BROKEN = MappingProxyType({0x60: "self-test failed", 0x66: "module not authorised"})
 REQUEST_REFUSED = MappingProxyType(
     {
         0x10: "request checksum wrong",
         0x11: "request length wrong",
-        0x21: "command unknown or out of order",
+        UNKNOWN_COMMAND: "command unknown or out of order",
         0x23: "not permitted",
         0x24: "unidentified error",
     }
@@ -45,9 +48,10 @@ CARD_REFUSED = MappingProxyType(
         0x41: "reading failed",
         0x47: "random-number step failed",
         SELECT_FAILED: "select failed",
-        0x91: "item empty",
+        ITEM_EMPTY: "item empty",
     }
 )
+SPEED_CODES: Mapping[int, int] = MappingProxyType({115200: 0, 57600: 1, 38400: 2, 19200: 3, 9600: 4})
 
 
 def frame(body: bytes) -> bytes:
@@ -57,7 +61,7 @@ def frame(body: bytes) -> bytes:
 
 
 def reset_request() -> bytes:
-    """Return the request that restarts the module."""
+    """Return the request that restarts the module; it then needs about as long as after power-up."""
     return frame(b"\x10\xff")
 
 
@@ -84,6 +88,34 @@ def select_request() -> bytes:
 def read_request() -> bytes:
     """Return the request for text and photo."""
     return frame(b"\x30\x01")
+
+
+def later_addresses_request() -> bytes:
+    """Return the request for the addresses written to the chip later; right after a read it needs no new selection."""
+    return frame(b"\x30\x03")
+
+
+def chip_data_request() -> bytes:
+    """Return the request for the chip's management data: 28 bytes whose inner layout is not confirmed."""
+    return frame(b"\x30\x05")
+
+
+def read_fingerprint_request() -> bytes:
+    """Return the request for text, photo and fingerprints; old readers answer 21 to it."""
+    return frame(b"\x30\x10")
+
+
+def speed_request(baud: int) -> bytes:
+    """Return the request for another line speed, kept over power-off. The answer still comes at the old speed.
+
+    Raises: KeyError when the module has no such speed.
+    """
+    return frame(bytes([0x60, SPEED_CODES[baud]]))
+
+
+def radio_packet_request(packet_bytes: int) -> bytes:
+    """Return the request for the largest radio packet. Unit: bytes, 0 to 255; programs in use send 80 or 88."""
+    return frame(bytes([0x61, 0xFF, packet_bytes]))
 
 
 def module_number_text(data: bytes) -> str:
@@ -144,224 +176,29 @@ def _answer(found: bytes | Dropped) -> Answer | Dropped:
 def card_of(data: bytes, *, at_mono: float) -> CardReading | None:
     """Return the card in the data of a read answer, None when its lengths do not add up.
 
-    Shape: text and photo lengths (a third for fingerprints with `30 10`), big-endian, then the blocks.
+    Shape: text and photo lengths (a third for fingerprints with `30 10`), big-endian, then the blocks. Fingerprints are
+    left behind: nothing here may use them.
     """
     for counts in (2, 3):
         sizes = [int.from_bytes(data[2 * i : 2 * i + 2], "big") for i in range(counts)]
-        if len(data) == 2 * counts + sum(sizes) and sizes[0] == TEXT_BYTES:
-            text_at = 2 * counts
-            photo_at = text_at + TEXT_BYTES
-            return read_text(data[text_at:photo_at], photo=data[photo_at : photo_at + sizes[1]], at_mono=at_mono)
+        if len(data) != 2 * counts + sum(sizes) or sizes[0] != TEXT_BYTES:
+            continue
+        if counts == 3 and sizes[2] not in FINGERPRINT_BYTES:
+            continue
+        text_at = 2 * counts
+        photo_at = text_at + TEXT_BYTES
+        return read_text(data[text_at:photo_at], photo=data[photo_at : photo_at + sizes[1]], at_mono=at_mono)
     return None
 
 
-class _Step(Enum):
-    STATUS = "status"
-    FIND = "find"
-    SELECT = "select"
-    READ = "read"
+def later_addresses_of(answer: Answer) -> tuple[str, ...]:
+    """Return the addresses in an answer to `30 03`, the newest first; none when the chip has none."""
+    if answer.status != DONE or len(answer.data) % ADDRESS_BYTES:
+        return ()
+    return read_addresses(answer.data)
 
 
-_REQUESTS: Mapping[_Step, bytes] = MappingProxyType(
-    {
-        _Step.STATUS: status_request(),
-        _Step.FIND: find_request(),
-        _Step.SELECT: select_request(),
-        _Step.READ: read_request(),
-    }
-)
-_ANSWER_WITHIN_S: Mapping[_Step, float] = MappingProxyType(
-    {
-        _Step.STATUS: 1.0,  # programs in use wait 0.5 to 2 s
-        _Step.FIND: 1.0,
-        _Step.SELECT: 1.0,
-        _Step.READ: 5.0,  # 1.35 s on the wire at 9600 baud, and slow cards take 3 s
-    }
-)
-_NEVER_ANSWERS = MappingProxyType(
-    {_Step.SELECT: (CARD_FOUND, NO_CARD), _Step.READ: (CARD_FOUND, NO_CARD, SELECT_FAILED)}
-)
-FIND_EVERY_S = 0.3  # the makers' shortest interval
-STATUS_EVERY_S = 3.0  # "every few seconds"
-STATUS_WHILE_BROKEN_EVERY_S = 1.0  # well inside the silence time: a module that says it is broken is not silent
-HOLD_OFF_S = 5.0  # a card swapped between two polls shows no 80; this long it may lie unnoticed
-RETRY_UNREADABLE_S = 2.0  # it must be taken away and placed again; asking faster only heats it
-TELL_UNREADABLE_AFTER = 2  # the first failure is usually a card still sliding into the field
-TELL_REFUSALS_AFTER = 3  # one damaged request is a spark; three in a row are a bad cable
-
-
-class IdCardDialect:
-    """Keep the dialogue with one reader going: status, find, select, read.
-
-    Call `feed` each turn, with b"" when nothing came, and then send what `due` returns. A card that stays is read once:
-    after a good read nothing is reported until find has answered "no card", or another card lies there.
-    """
-
-    def __init__(self, *, silence_s: float = 3.0) -> None:
-        self._codec = IdCardCodec()
-        self._base_silence_s = silence_s
-        self._grace_s = 0.0
-        self._next = _Step.STATUS
-        self._ask_at = 0.0
-        self._asked: _Step | None = None
-        self._expires_at = 0.0
-        self._status_at = 0.0
-        self._refusals = 0
-        self._stale_bytes = 0
-        self._served: CardReading | None = None
-        self._forget_card()
-
-    @property
-    def silence_s(self) -> float:
-        """Return how long the reader may say nothing valid: longer while it reads a card."""
-        return self._base_silence_s + self._grace_s
-
-    def due(self, now: float) -> bytes:
-        """Return the request to send now, b"" while an answer is awaited or nothing is due."""
-        if self._asked is not None or now < self._ask_at:
-            return b""
-        step = self._next
-        if step is _Step.FIND and now >= self._status_at:
-            step = _Step.STATUS
-        # What is still held belongs to an earlier request: it must not be completed by the next person's card.
-        self._stale_bytes += self._codec.held_bytes
-        self._codec = IdCardCodec()
-        self._asked = step
-        self._expires_at = now + _ANSWER_WITHIN_S[step]
-        if step is _Step.READ:
-            self._grace_s = _ANSWER_WITHIN_S[step]
-        return _REQUESTS[step]
-
-    def feed(self, chunk: bytes, now: float) -> list[Reading]:
-        """Return what the bytes mean; time itself is news, so b"" is worth feeding."""
-        stale, self._stale_bytes = self._stale_bytes, 0
-        readings: list[Reading] = [Junk(at_mono=now, byte_count=stale)] if stale else []
-        readings += self._take(self._codec.feed(chunk), now)
-        if self._asked is not None and now >= self._expires_at:
-            readings += self._take(self._codec.give_up(), now)
-        if self._asked is not None and now >= self._expires_at:
-            readings += self._no_answer(now)
-        return readings
-
-    def _take(self, events: list[Answer | Dropped], now: float) -> list[Reading]:
-        readings: list[Reading] = []
-        for event in events:
-            if isinstance(event, Dropped):
-                readings.append(Junk(at_mono=now, byte_count=event.byte_count))
-            else:
-                readings += self._heard(event, now)
-        return readings
-
-    def _heard(self, answer: Answer, now: float) -> list[Reading]:
-        step = self._asked
-        if step is None or not _fits(step, answer):
-            # No sign of life: a module that only ever says what was not asked must not pass for a well one.
-            return [Junk(at_mono=now, byte_count=LEAST_FRAME_BYTES + len(answer.data))]
-        self._asked = None
-        self._grace_s = 0.0
-        if answer.status in MODULE_BROKEN:
-            self._go(_Step.STATUS, now + STATUS_WHILE_BROKEN_EVERY_S)
-            return [Trouble(at_mono=now, symptom=Symptom.SELF_TEST, detail=_words(answer, MODULE_BROKEN))]
-        if step is _Step.STATUS or step is _Step.FIND:
-            if answer.status in REQUEST_REFUSED:
-                return self._request_refused(answer, now)
-            return self._status_good(now) if step is _Step.STATUS else self._found(answer, now)
-        if answer.status != DONE:
-            return self._card_failed(_words(answer, CARD_REFUSED | REQUEST_REFUSED), now)
-        if step is _Step.SELECT:
-            self._go(_Step.READ, now)
-            return [Sign(at_mono=now, detail="card selected")]
-        return self._card_read(answer, now)
-
-    def _status_good(self, now: float) -> list[Reading]:
-        self._status_at = now + STATUS_EVERY_S
-        self._go(_Step.FIND, now)
-        # While find is refused again and again, a good status must not make the reader look well.
-        return [Sign(at_mono=now, detail="status good")] if self._refusals < TELL_REFUSALS_AFTER else []
-
-    def _request_refused(self, answer: Answer, now: float) -> list[Reading]:
-        self._refusals += 1
-        self._go(_Step.STATUS, now + FIND_EVERY_S)
-        if self._refusals < TELL_REFUSALS_AFTER:
-            return []
-        return [Trouble(at_mono=now, symptom=Symptom.NOISE, detail=_words(answer, REQUEST_REFUSED))]
-
-    def _found(self, answer: Answer, now: float) -> list[Reading]:
-        self._refusals = 0
-        self._go(_Step.FIND, now + FIND_EVERY_S)
-        if answer.status == NO_CARD:
-            # Some readers answer "no card" to a card they failed to read: this is the last moment to tell.
-            untold = self._last_failure if self._failures and not self._told else ""
-            self._forget_card()
-            return [_unreadable(untold, now)] if untold else [Sign(at_mono=now, detail="no card")]
-        if now < self._hold_until:
-            return [Sign(at_mono=now, detail="card still there")]
-        self._go(_Step.SELECT, now)
-        return [Sign(at_mono=now, detail="card found")]
-
-    def _card_read(self, answer: Answer, now: float) -> list[Reading]:
-        card = card_of(answer.data, at_mono=now)
-        if card is None:
-            return self._card_failed("answer lengths do not add up", now)
-        self._go(_Step.FIND, now + FIND_EVERY_S)
-        self._failures, self._told = 0, False
-        self._hold_until = now + HOLD_OFF_S
-        same = self._served is not None and replace(card, at_mono=self._served.at_mono) == self._served
-        self._served = card
-        return [Sign(at_mono=now, detail="same card still there")] if same else [card]
-
-    def _card_failed(self, detail: str, now: float, *, times: int = 1) -> list[Reading]:
-        self._go(_Step.FIND, now + FIND_EVERY_S)
-        self._failures += times
-        self._last_failure = detail
-        if self._failures < TELL_UNREADABLE_AFTER:
-            return [Sign(at_mono=now, detail="card failed once")]
-        self._hold_until = now + RETRY_UNREADABLE_S
-        if self._told:
-            return [Sign(at_mono=now, detail="card still unreadable")]
-        self._told = True
-        return [_unreadable(detail, now)]
-
-    def _no_answer(self, now: float) -> list[Reading]:
-        """Go back to status: the only request whose answer looks like no other."""
-        step, self._asked = self._asked, None
-        readings: list[Reading] = []
-        if step is _Step.READ:  # it waited long enough for two tries
-            readings = self._card_failed("no answer to read", now, times=TELL_UNREADABLE_AFTER)
-            readings = [reading for reading in readings if isinstance(reading, Trouble)]  # silence is no sign of life
-        self._go(_Step.STATUS, now)
-        return readings
-
-    def _forget_card(self) -> None:
-        self._served = None
-        self._hold_until = 0.0
-        self._failures = 0
-        self._told = False
-        self._last_failure = ""
-
-    def _go(self, step: _Step, at: float) -> None:
-        self._next, self._ask_at = step, at
-
-
-def _fits(step: _Step, answer: Answer) -> bool:
-    """Tell whether the answer can belong to this request: a late one mostly cannot."""
-    if answer.status in MODULE_BROKEN or answer.status in REQUEST_REFUSED:
-        return True
-    size = len(answer.data)
-    if step is _Step.STATUS:
-        return answer.status == DONE and size == 0
-    if step is _Step.FIND:
-        return answer.status in (CARD_FOUND, NO_CARD)
-    if answer.status == DONE:
-        return 0 < size < TEXT_BYTES if step is _Step.SELECT else size >= TEXT_BYTES
-    # Any other word, known or not, is a failure of this card, except words that belong to other requests.
-    return size == 0 and answer.status not in _NEVER_ANSWERS[step]
-
-
-def _unreadable(detail: str, now: float) -> Trouble:
-    return Trouble(at_mono=now, symptom=Symptom.CARD_UNREADABLE, detail=detail)
-
-
-def _words(answer: Answer, meanings: Mapping[int, str]) -> str:
+def words_of(answer: Answer, meanings: Mapping[int, str]) -> str:
+    """Return what an answer's status says, for the maintainer."""
     words = f"SW3 {answer.status:02X}: {meanings.get(answer.status, 'unknown')}"
     return f"{words} (card says {answer.card_status:04X})" if answer.card_status else words

@@ -13,9 +13,13 @@ from types import MappingProxyType
 from drivers.readings import CardKind, CardReading
 
 TEXT_BYTES = 256
+ADDRESS_BYTES = 70  # of one address, printed or written later
 LETTER = slice(248, 250)  # the UTF-16 unit that says which layout the block has
 LETTERS = MappingProxyType({CardKind.HMT_PERMIT: "J", CardKind.FOREIGNER_2017: "I", CardKind.FOREIGNER_2023: "Y"})
 LONG_TERM = "长期"
+
+# Categories of characters that steer a terminal or turn a line round; none of them is part of a name.
+STEERING = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
 CHECK_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 CHECK_DIGITS = "10X98765432"  # by remainder: ISO 7064 MOD 11-2
@@ -86,25 +90,38 @@ def read_text(block: bytes, *, photo: bytes, at_mono: float) -> CardReading:
     kind = card_kind(block)
     text = {name: _clean(b"".join(block[place] for place in places)) for name, places in LAYOUTS[kind].items()}
     number = text["number"].upper()
+    birth = _date(text["birth"])
     valid_until = text["valid_until"]
     return CardReading(
         at_mono=at_mono,
         kind=kind,
+        letter=_clean(block[LETTER]),
         number=number,
         number_ok=bool(number) if kind is CardKind.FOREIGNER_2017 else check_digit_holds(number),
+        birth_ok=birth_agrees(number, birth),
         name=text["name"] or text.get("name_latin", ""),  # a foreigner without a Chinese name is still called something
         name_latin=text.get("name_latin", ""),
         sex_code=text["sex_code"],
         ethnic_code=text.get("ethnic_code", ""),
-        birth=_date(text["birth"]),
+        birth=birth,
         address=text.get("address", ""),
         authority=text.get("authority", ""),
         nationality=text.get("nationality", ""),
         valid_from=_date(text["valid_from"]),
         valid_until=_date(valid_until),
         long_term=valid_until == LONG_TERM,
+        permit_number=text.get("permit_number", ""),
+        issue_count=text.get("issue_count", ""),
+        version=text.get("version", ""),
+        earlier_link=text.get("earlier_link", ""),
         photo=photo,
     )
+
+
+def read_addresses(data: bytes) -> tuple[str, ...]:
+    """Return the addresses in the places of 70 bytes, without the empty ones."""
+    places = (data[start : start + ADDRESS_BYTES] for start in range(0, len(data), ADDRESS_BYTES))
+    return tuple(address for place in places if (address := _clean(place)))
 
 
 def card_kind(block: bytes) -> CardKind:
@@ -123,14 +140,21 @@ def check_digit_holds(number: str) -> bool:
     return CHECK_DIGITS[total % 11] == number[17]
 
 
+def birth_agrees(number: str, birth: date | None) -> bool:
+    """Tell whether the birth date inside an 18-place number is this one; true where there are not two to compare."""
+    if birth is None or not re.fullmatch(r"[0-9]{17}[0-9X]", number):
+        return True
+    return number[6:14] == birth.isoformat().replace("-", "")  # strftime writes the year 203 without its zero
+
+
 def _clean(field: bytes) -> str:
     """Return the text without its fill, which is U+0020 on most cards and U+0000 on some.
 
-    Control characters become U+FFFD: a name must not move a terminal's cursor. Private-use characters stay, because
-    rare Chinese names are written with them.
+    Control and direction characters become U+FFFD: a name must not move a terminal's cursor, nor turn the line round.
+    Private-use characters stay, because rare Chinese names are written with them.
     """
     text = field.decode("utf-16-le", errors="replace").replace("\0", " ").strip()
-    return "".join("\ufffd" if unicodedata.category(character) == "Cc" else character for character in text)
+    return "".join("\ufffd" if unicodedata.category(character) in STEERING else character for character in text)
 
 
 def _date(text: str) -> date | None:

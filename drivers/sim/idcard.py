@@ -3,20 +3,21 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import ClassVar
 
 from drivers.codecs.framing import NO_FRAME, WAIT, Dropped, FrameFinder
-from drivers.codecs.idcard import HEAD_BYTES, PREAMBLE, frame
-from drivers.codecs.idcard_text import LAYOUTS, LETTER, LETTERS, TEXT_BYTES
+from drivers.codecs.idcard import HEAD_BYTES, PHOTO_BYTES, PREAMBLE, SPEED_CODES, frame
+from drivers.codecs.idcard_text import ADDRESS_BYTES, LAYOUTS, LETTER, LETTERS, LONG_TERM, TEXT_BYTES
 from drivers.readings import CardKind
 
 MODULE_NUMBER = bytes.fromhex("05 00 03 00 A5 3A 34 01 87 D6 12 00 B1 7F 39 05")
 LONGEST_REQUEST_LENGTH = 16
-PHOTO_BYTES = 1024
-LATER_ADDRESS_BYTES = 70
 CHIP_DATA_BYTES = 28
-SPEED_CODES = range(5)
+SLOW_READ_S = 3.0
+MISSING_BYTES = 16  # what a too large length field promises and nothing follows
+LONE_SURROGATE = "\ud842"
 FOUND = bytes([0x9F]) + bytes(4)
 SELECTED = bytes([0x90]) + bytes(8)
 
@@ -78,24 +79,52 @@ def _answer(body: bytes, words: int = 0) -> bytes:
     return frame(words.to_bytes(2, "big") + body)
 
 
+def _other_check_digit(card: CardData) -> CardData:
+    return replace(card, number=card.number[:-1] + ("1" if card.number.endswith("0") else "0"))
+
+
+def _other_birth(card: CardData) -> CardData:
+    return replace(card, birth="19000101" if card.birth != "19000101" else "19000102")
+
+
+_REFUSING = ("code-10", "code-11", "code-21", "code-24", "code-60", "code-66")  # whatever is asked
+_READ_FAILS = ("code-31", "code-32", "code-33", "code-40", "code-41", "code-47", "code-91")
+_CARD_CHANGES: Mapping[str, Callable[[CardData], CardData]] = MappingProxyType(
+    {
+        "unknown-letter": lambda card: replace(card, letter="Q"),
+        "nul-fill": lambda card: replace(card, fill="\0"),
+        "surrogate-name": lambda card: replace(card, name=card.name[:1] + LONE_SURROGATE + card.name[2:]),
+        "wrong-check-digit": _other_check_digit,
+        "wrong-birth": _other_birth,
+        "expired": lambda card: replace(card, valid_from="20100101", valid_until="20200101"),
+        "long-term": lambda card: replace(card, valid_until=LONG_TERM),
+    }
+)
+
+
 class SimIdCardReader:
     """Behave like a reader with its module. Cards are placed and removed from any thread.
 
     `finds_again`: after a good read, find keeps answering 9F while the card lies there; False for the makers' other
-    behaviour, 80 until the card has been away. Both exist.
+    behaviour, 80 until the card has been away. Both exist. `lacks` names the commands that an old reader does not know.
     """
 
-    def __init__(self, *, finds_again: bool = True) -> None:
+    FAULTS: ClassVar[tuple[str, ...]] = (
+        "code-80", "code-81", *_READ_FAILS, *_REFUSING, "number-fails", *_CARD_CHANGES, "long-length", "stays-found",
+        "stays-hidden", "taken-after-select", "identifiers", "slow-read",
+    )  # fmt: skip
+
+    def __init__(self, *, finds_again: bool = True, lacks: tuple[bytes, ...] = ()) -> None:
         self.finds_again = finds_again
+        self._lacks = lacks
         self._lock = threading.Lock()
         self._finder = FrameFinder(head=PREAMBLE, longest_bytes=HEAD_BYTES + LONGEST_REQUEST_LENGTH, judge=_judge)
         self._scripts: dict[str, deque[int]] = {"status": deque(), "find": deque(), "select": deque(), "read": deque()}
         self._card: CardData | None = None
         self._later: list[tuple[float, bytes]] = []
+        self._faults: set[str] = set()
         self._slow_s = 0.0
-        self._broken = 0
-        self._identifiers = False
-        self._take_after_select = False
+        self._take_once = False
         self._lift()
 
     def place(self, card: CardData) -> None:
@@ -115,33 +144,42 @@ class SimIdCardReader:
         with self._lock:
             self._scripts[step].extend(statuses)
 
-    def break_down(self, status: int = 0x60) -> None:
-        """Answer every request with 60 (self-test failed) or 66 (not authorised) until `repair`."""
+    def fault(self, name: str) -> None:
+        """Begin a fault of `FAULTS`; it lasts until `heal`. Raises: ValueError for an unknown name."""
+        if name not in self.FAULTS:
+            raise ValueError(f"an ID card reader has no fault {name!r}; it has {', '.join(self.FAULTS)}")
         with self._lock:
-            self._broken = status
+            self._faults.add(name)
 
-    def repair(self) -> None:
-        """End break-down, scripted words, slow reading and every other fault."""
+    def heal(self) -> None:
+        """End every fault, scripted words and slow reading; a card that lies there stays."""
         with self._lock:
-            self._broken, self._slow_s = 0, 0.0
-            self._identifiers = self._take_after_select = False
+            self._faults.clear()
+            self._slow_s, self._take_once = 0.0, False
             for script in self._scripts.values():
                 script.clear()
+
+    def break_down(self, status: int = 0x60) -> None:
+        """Answer every request with 60 (self-test failed) or 66 (not authorised) until `repair`."""
+        self.fault(f"code-{status:02x}")
+
+    def repair(self) -> None:
+        """End break-down and every other fault."""
+        self.heal()
 
     def slow_read(self, seconds: float) -> None:
         """Let every read take this long."""
         with self._lock:
             self._slow_s = seconds
 
-    def show_identifiers(self, on: bool = True) -> None:
+    def show_identifiers(self) -> None:
         """Answer find and select with identifiers, as the specification has it, instead of zeros."""
-        with self._lock:
-            self._identifiers = on
+        self.fault("identifiers")
 
     def take_after_select(self) -> None:
         """Let the card be gone once it has been selected, one time."""
         with self._lock:
-            self._take_after_select = True
+            self._take_once = True
 
     def answer(self, chunk: bytes, now: float = 0.0) -> bytes:
         """Return the module's answers to the requests in these bytes, torn or whole."""
@@ -163,24 +201,33 @@ class SimIdCardReader:
     def _reply(self, request: bytes, now: float) -> bytes:
         if _xor(request[5:]) != 0:
             return _answer(b"\x10")
-        if self._broken:
-            return _answer(bytes([self._broken]))
+        if word := self._word_of(_REFUSING):
+            return _answer(word)
         body = request[HEAD_BYTES:-1]
         command = body[:2]
         if command[:1] == b"\x60":
-            return _answer(b"\x90" if len(body) == 2 and body[1] in SPEED_CODES else b"\x21")
+            return _answer(b"\x90" if len(body) == 2 and body[1] in SPEED_CODES.values() else b"\x21")
         if command == b"\x61\xff":
             return _answer(b"\x90" if len(body) == 3 else b"\x11")
         do = _COMMANDS.get(command)
-        if do is None:
+        if do is None or command in self._lacks:
             return _answer(b"\x21")
         if len(body) != 2:
             return _answer(b"\x11")
         answer = do(self)
-        if command[:1] == b"\x30" and self._slow_s:
-            self._later.append((now + self._slow_s, answer))
+        if command[:1] != b"\x30":
+            return answer
+        if "long-length" in self._faults:
+            answer = frame(answer[HEAD_BYTES:-1] + bytes(MISSING_BYTES))[:-MISSING_BYTES]
+        slow_s = max(self._slow_s, SLOW_READ_S if "slow-read" in self._faults else 0.0)
+        if slow_s:
+            self._later.append((now + slow_s, answer))
             return b""
         return answer
+
+    def _word_of(self, codes: tuple[str, ...]) -> bytes:
+        """Return the SW3 word of the first fault among these that is on, b"" for none."""
+        return next((bytes.fromhex(code.removeprefix("code-")) for code in codes if code in self._faults), b"")
 
     def _scripted(self, step: str) -> bytes | None:
         script = self._scripts[step]
@@ -194,27 +241,33 @@ class SimIdCardReader:
         return self._scripted("status") or _answer(b"\x90")
 
     def _module_number(self) -> bytes:
-        return _answer(b"\x90" + MODULE_NUMBER)
+        return _answer(b"\x24" if "number-fails" in self._faults else b"\x90" + MODULE_NUMBER)
 
     def _find(self) -> bytes:
         if scripted := self._scripted("find"):
             return scripted
         self._selected = False
-        self._found = self._card is not None and (self.finds_again or not self._served)
+        lies_there = self._card is not None and (self._stays_found() or not self._served)
+        self._found = lies_there and "code-80" not in self._faults
         if not self._found:
             return _answer(b"\x80")
-        return _answer(b"\x9f\x01\x02\x03\x04" if self._identifiers else FOUND)
+        return _answer(b"\x9f\x01\x02\x03\x04" if "identifiers" in self._faults else FOUND)
+
+    def _stays_found(self) -> bool:
+        if "stays-found" in self._faults:
+            return True
+        return self.finds_again and "stays-hidden" not in self._faults
 
     def _select(self) -> bytes:
         if scripted := self._scripted("select"):
             return scripted
-        if not self._found:
+        if not self._found or "code-81" in self._faults:
             return _answer(b"\x81")
         self._selected = True
-        if self._take_after_select:
-            self._take_after_select = False
+        if self._take_once or "taken-after-select" in self._faults:
+            self._take_once = False
             self._lift()
-        return _answer(b"\x90\x11\x22\x33\x44\x55\x66\x77\x88" if self._identifiers else SELECTED)
+        return _answer(b"\x90\x11\x22\x33\x44\x55\x66\x77\x88" if "identifiers" in self._faults else SELECTED)
 
     def _read(self) -> bytes:
         return self._card_answer(read_answer)
@@ -235,8 +288,13 @@ class SimIdCardReader:
             return _answer(b"\x41")
         if not self._selected:
             return _answer(b"\x21")
+        if word := self._word_of(_READ_FAILS):
+            return _answer(word)
         self._served = True
-        return _answer(body(self._card))
+        card = self._card
+        for fault, change in _CARD_CHANGES.items():
+            card = change(card) if fault in self._faults else card
+        return _answer(body(card))
 
 
 _COMMANDS: Mapping[bytes, Callable[[SimIdCardReader], bytes]] = MappingProxyType(
@@ -259,7 +317,7 @@ def _later_addresses(card: CardData) -> bytes:
         return b"\x91"
     addresses = (address.encode("utf-16-le") for address in card.later_addresses)
     return b"\x90" + b"".join(
-        address + (card.fill.encode("utf-16-le") * LATER_ADDRESS_BYTES)[: LATER_ADDRESS_BYTES - len(address)]
+        address + (card.fill.encode("utf-16-le") * ADDRESS_BYTES)[: ADDRESS_BYTES - len(address)]
         for address in addresses
     )
 

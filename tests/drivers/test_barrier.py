@@ -20,7 +20,8 @@ PINS = Pins(
     factory="mock", relay=RELAY, pass_sensor=PASS, fire=FIRE, green=GREEN, amber=AMBER, red=RED, buzzer=BUZZER
 )
 PASSAGE_S = 5.0
-PASSED, TIMED_OUT, INTRUSION, FIRE_ON, FIRE_OFF = BarrierEventKind
+PASSED, TIMED_OUT, INTRUSION = BarrierEventKind.PASSED, BarrierEventKind.TIMED_OUT, BarrierEventKind.INTRUSION
+FIRE_ON, FIRE_OFF = BarrierEventKind.FIRE_ON, BarrierEventKind.FIRE_OFF
 
 
 class WatchedPin(MockPin):

@@ -1,4 +1,4 @@
-"""The rules of the card reader: its bytes, its cards, and the order of its dialogue."""
+"""The rules of the card reader's bytes and of the cards in them."""
 
 import hashlib
 from dataclasses import replace
@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.codecs import idcard
+from drivers.codecs import idcard, idcard_codes
 from drivers.codecs.framing import Dropped
-from drivers.codecs.idcard import Answer, IdCardCodec, IdCardDialect, card_of, frame
+from drivers.codecs.idcard import Answer, IdCardCodec, card_of, frame, later_addresses_of
 from drivers.codecs.idcard_text import TEXT_BYTES, check_digit_holds, read_text
-from drivers.readings import CardKind, CardReading, Junk, Sign, Symptom, Trouble
+from drivers.readings import CardKind, CardReading
 from drivers.sim.idcard import CardData, SimIdCardReader, encode_text, read_answer
 
 unhurried = settings(deadline=None, max_examples=50)  # a busy machine is no failed rule, and the suite has 5 s
@@ -103,33 +103,6 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(edges)]
 
 
-class Desk:
-    """A dialect and a simulated reader face to face, with a clock that moves when told."""
-
-    def __init__(self, dialect: IdCardDialect, reader: SimIdCardReader) -> None:
-        self.dialect, self.reader, self.now = dialect, reader, 100.0
-        self.asked: list[bytes] = []
-
-    def run(self, seconds: float, turn_s: float = 0.05) -> list:
-        readings: list = []
-        until = self.now + seconds
-        while self.now < until:
-            request = self.dialect.due(self.now)
-            self.asked += [request] if request else []
-            said = self.reader.answer(request, self.now) if request else b""
-            self.now += turn_s
-            readings += self.dialect.feed(said + self.reader.due(self.now), self.now)
-        return readings
-
-
-def desk(**reader) -> Desk:
-    return Desk(IdCardDialect(), SimIdCardReader(**reader))
-
-
-def of(kind, readings):
-    return [reading for reading in readings if isinstance(reading, kind)]
-
-
 # --- bytes ---------------------------------------------------------------------------------------------------------
 
 
@@ -142,6 +115,16 @@ def of(kind, readings):
         (idcard.find_request(), "AA AA AA 96 69 00 03 20 01 22"),
         (idcard.select_request(), "AA AA AA 96 69 00 03 20 02 21"),
         (idcard.read_request(), "AA AA AA 96 69 00 03 30 01 32"),
+        (idcard.read_fingerprint_request(), "AA AA AA 96 69 00 03 30 10 23"),
+        (idcard.later_addresses_request(), "AA AA AA 96 69 00 03 30 03 30"),
+        (idcard.chip_data_request(), "AA AA AA 96 69 00 03 30 05 36"),
+        (idcard.speed_request(115200), "AA AA AA 96 69 00 03 60 00 63"),
+        (idcard.speed_request(57600), "AA AA AA 96 69 00 03 60 01 62"),
+        (idcard.speed_request(38400), "AA AA AA 96 69 00 03 60 02 61"),
+        (idcard.speed_request(19200), "AA AA AA 96 69 00 03 60 03 60"),
+        (idcard.speed_request(9600), "AA AA AA 96 69 00 03 60 04 67"),
+        (idcard.radio_packet_request(0x50), "AA AA AA 96 69 00 04 61 FF 50 CA"),
+        (idcard.radio_packet_request(0x58), "AA AA AA 96 69 00 04 61 FF 58 C2"),
     ],
 )
 def test_requests_are_the_published_bytes(request_bytes, hexadecimal):
@@ -169,6 +152,28 @@ def test_simulated_cards_are_the_published_vectors(card, checksum, digest):
     assert wire == golden(card.kind)
 
 
+def test_resident_text_block_is_the_published_one():
+    head = bytes.fromhex("37682C6732752000200020002000200020002000200020002000200020003100")
+    tail = bytes.fromhex("7F95 1F67") + b"\x20\x00" * 24
+    block = encode_text(RESIDENT)
+    assert (len(block), block[:32], block[204:]) == (TEXT_BYTES, head, tail)
+    assert block[32:52] == bytes.fromhex("3000310031003900340039003100320033003100")
+
+
+@pytest.mark.parametrize(
+    ("fingers", "length_hex", "size"), [(0, "050A", 1297), (512, "070A", 1809), (1024, "090A", 2321)]
+)
+def test_the_three_lengths_with_fingerprints_hold_the_same_card(fingers, length_hex, size):
+    wire = answer_frame(read_answer(replace(RESIDENT, fingerprint=bytes(fingers)), fingerprint=True))
+    assert (len(wire), wire[5:7].hex().upper()) == (size, length_hex)
+    assert cards(IdCardCodec().feed(wire)) == cards(IdCardCodec().feed(golden("resident")))
+
+
+def test_fingerprint_length_that_no_reader_sends_makes_no_card():
+    data = bytes.fromhex("0100 0400 0001") + encode_text(RESIDENT) + bytes(1024) + b"\0"
+    assert card_of(data, at_mono=0.0) is None
+
+
 def test_fingerprint_answers_have_the_published_checksums():
     with_fingers = answer_frame(read_answer(replace(RESIDENT, fingerprint=bytes(1024)), fingerprint=True))
     without = answer_frame(read_answer(RESIDENT, fingerprint=True))
@@ -181,6 +186,41 @@ def test_module_number_is_printed_as_makers_print_it():
     wire = bytes.fromhex("AAAAAA9669 0014 000090 05000300A53A340187D61200B17F3905 99")
     (answer,) = IdCardCodec().feed(wire)
     assert idcard.module_number_text(answer.data) == "05.03-20200101-0001234567-0087654321"
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_any_number_of_later_addresses_is_read_newest_first(count):
+    places = [f"某市新路{number}号".encode("utf-16-le").ljust(70, b"\0") for number in range(count)]
+    (answer,) = IdCardCodec().feed(answer_frame(b"\x90" + b"".join(places)))
+    assert later_addresses_of(answer) == tuple(f"某市新路{number}号" for number in range(count))
+
+
+def test_empty_places_and_no_later_address_at_all_are_none():
+    (blank,) = IdCardCodec().feed(answer_frame(b"\x90" + b"\x20\x00" * 70))
+    (empty,) = IdCardCodec().feed(bytes.fromhex("AAAAAA9669000400009195"))
+    (uneven,) = IdCardCodec().feed(answer_frame(b"\x90" + "某".encode("utf-16-le") * 36))
+    assert [later_addresses_of(answer) for answer in (blank, empty, uneven)] == [(), (), ()]
+
+
+def test_words_of_the_card_itself_are_told_to_the_maintainer():
+    (answer,) = IdCardCodec().feed(frame(bytes.fromhex("6A82 41")))
+    assert idcard.words_of(answer, idcard.CARD_REFUSED) == "SW3 41: reading failed (card says 6A82)"
+
+
+def test_simulated_reader_gives_the_published_transcript():
+    reader = SimIdCardReader()
+    assert reader.answer(idcard.find_request()) == bytes.fromhex("AAAAAA9669000400008084")
+    reader.place(RESIDENT)
+    for asked, answered in (
+        (idcard.status_request(), "AAAAAA9669000400009094"),
+        (idcard.radio_packet_request(0x50), "AAAAAA9669000400009094"),
+        (idcard.find_request(), "AAAAAA9669000800009F0000000097"),
+        (idcard.select_request(), "AAAAAA9669000C00009000000000000000009C"),
+        (idcard.read_request(), golden("resident").hex()),
+        (idcard.later_addresses_request(), "AAAAAA9669000400009195"),
+        (idcard.speed_request(38400), "AAAAAA9669000400009094"),
+    ):
+        assert reader.answer(asked).hex().upper() == answered.upper()
 
 
 def test_published_dialogue_is_read_whole():
@@ -245,7 +285,16 @@ def test_foreigner_without_a_chinese_name_is_called_by_the_english_one():
 
 def test_unknown_letter_is_shown_and_never_refused():
     card = read_card(replace(RESIDENT, letter="Q"))
-    assert (card.kind, card.number, card.name) == (CardKind.UNKNOWN, "11010519491231002X", "样本甲")
+    assert (card.kind, card.letter, card.number, card.name) == (CardKind.UNKNOWN, "Q", "11010519491231002X", "样本甲")
+
+
+def test_fields_that_only_some_kinds_have():
+    hmt, of_2017 = read_card(HMT), read_card(FOREIGNER_2017)
+    of_2023 = read_card(replace(FOREIGNER_2023, earlier_link="017"))
+    assert (hmt.letter, hmt.permit_number, hmt.issue_count) == ("J", "H00000000", "01")
+    assert (of_2017.letter, of_2017.version, of_2017.authority) == ("I", "01", "1500")
+    assert (of_2023.letter, of_2023.issue_count, of_2023.earlier_link) == ("Y", "01", "017")
+    assert read_card(RESIDENT).letter == ""
 
 
 @pytest.mark.parametrize("card", [vector[0] for vector in VECTORS], ids=KINDS)
@@ -263,6 +312,7 @@ def test_lone_surrogate_in_a_name_becomes_a_replacement_mark():
 def test_rare_characters_stay_and_control_characters_do_not():
     assert read_card(replace(RESIDENT, name="样\ue863𠮷")).name == "样\ue863𠮷"
     assert read_card(replace(RESIDENT, name="样\x1b[2J")).name == "样\ufffd[2J"
+    assert read_card(replace(RESIDENT, name="样\u202e本\u2028甲")).name == "样\ufffd本\ufffd甲"
 
 
 @pytest.mark.parametrize("text", ["20230229", "19901301", "00000000", "1990011", "١٩٩٠٠١٠١", "", "长期"])
@@ -280,6 +330,22 @@ def test_unreadable_end_of_validity_is_neither_a_date_nor_long_term():
 )
 def test_published_numbers_satisfy_the_check_digit(number):
     assert check_digit_holds(number)
+
+
+@pytest.mark.parametrize("card", [RESIDENT, HMT, FOREIGNER_2023], ids=["resident", "hmt-permit", "foreigner-2023"])
+def test_birth_date_must_be_the_one_inside_the_number(card):
+    assert read_card(card).birth_ok
+    assert not read_card(replace(card, birth="19700101")).birth_ok
+
+
+def test_birth_date_is_not_compared_where_there_are_not_two():
+    assert read_card(replace(FOREIGNER_2017, birth="19700101")).birth_ok
+    assert read_card(replace(RESIDENT, birth="")).birth_ok
+    assert read_card(replace(RESIDENT, number="1")).birth_ok
+
+
+def test_impossible_date_inside_the_number_is_not_the_birth_date():
+    assert not read_card(replace(RESIDENT, number="110105194913310026")).birth_ok
 
 
 @unhurried
@@ -307,6 +373,30 @@ def test_repr_of_an_answer_and_a_card_shows_no_person():
 @given(data=st.binary(max_size=3000))
 def test_any_read_data_is_a_card_or_nothing(data):
     card_of(data, at_mono=0.0)
+
+
+# --- codes ----------------------------------------------------------------------------------------------------------
+
+
+def test_sex_codes_have_names_and_unknown_ones_are_shown():
+    assert [idcard_codes.sex_name(code) for code in ("0", "1", "2", "9", "7", "")] == [
+        "未知", "男", "女", "未说明", "7", "",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [("01", "汉"), ("08", "壮"), ("16", "哈尼"), ("24", "拉祜"), ("32", "仫佬"), ("40", "普米"), ("46", "德昂"),
+     ("48", "裕固"), ("56", "基诺"), ("97", "其他"), ("98", "外国血统中国籍人士")],
+)  # fmt: skip
+def test_ethnic_codes_have_the_published_names(code, name):
+    assert idcard_codes.ethnic_name(code) == name
+
+
+@pytest.mark.parametrize("code", ["57", "59", "96", "00", "?9", ""])
+def test_unknown_ethnic_code_is_shown_as_its_number(code):
+    assert idcard_codes.ethnic_name(code) == code
+    assert read_card(replace(RESIDENT, ethnic_code=code)).ethnic_code == code
 
 
 # --- torn, dirty and cut bytes --------------------------------------------------------------------------------------
@@ -376,218 +466,3 @@ def test_overdue_frame_is_given_up_and_what_it_hid_is_found():
     assert codec.feed(bytes.fromhex("AAAAAA9669 0508 00") + bytes(40)) == []
     assert codec.give_up() == [Dropped(byte_count=48)]
     assert codec.held_bytes == 0
-
-
-# --- dialogue -------------------------------------------------------------------------------------------------------
-
-
-def test_status_comes_first_and_then_find_is_polled_slowly_enough():
-    table = desk()
-    signs = of(Sign, table.run(2.9))
-    assert table.asked[0] == idcard.status_request()
-    assert set(table.asked[1:]) == {idcard.find_request()}
-    assert 2 <= len(table.asked) <= 2.9 / idcard.FIND_EVERY_S + 2
-    assert {sign.detail for sign in signs} == {"status good", "no card"}
-
-
-def test_status_is_asked_again_every_few_seconds():
-    table = desk()
-    table.run(10.0)
-    assert 3 <= table.asked.count(idcard.status_request()) <= 5
-
-
-@pytest.mark.parametrize("finds_again", [True, False], ids=["9F stays", "80 after reading"])
-def test_card_that_stays_is_told_once_and_again_after_removal(finds_again):
-    table = desk(finds_again=finds_again)
-    table.reader.place(RESIDENT)
-    readings = table.run(30.0)
-    assert [card.number for card in of(CardReading, readings)] == [RESIDENT.number]
-    assert of(Trouble, readings) == []
-    table.reader.remove()
-    assert of(CardReading, table.run(1.0)) == []
-    table.reader.place(RESIDENT)
-    assert len(of(CardReading, table.run(1.0))) == 1
-
-
-def test_card_swapped_between_two_polls_is_noticed_after_the_hold_off():
-    table = desk()
-    table.reader.place(RESIDENT)
-    table.run(1.0)
-    table.reader.place(HMT)  # no 80 in between
-    readings = table.run(idcard.HOLD_OFF_S + 1.0)
-    assert [card.number for card in of(CardReading, readings)] == [HMT.number]
-
-
-def test_card_is_read_within_a_second():
-    table = desk()
-    table.run(1.0)
-    table.reader.place(RESIDENT)
-    assert len(of(CardReading, table.run(0.7))) == 1
-
-
-def test_identifiers_instead_of_zeros_are_accepted():
-    table = desk()
-    table.reader.show_identifiers()
-    table.reader.place(RESIDENT)
-    assert len(of(CardReading, table.run(1.0))) == 1
-
-
-@pytest.mark.parametrize("status", [0x41, 0x31, 0x32, 0x33, 0x40, 0x47, 0x91, 0x55, 0x21, 0x10, 0x11])
-def test_card_that_cannot_be_read_is_told_once_until_it_is_removed(status):
-    table = desk()
-    table.reader.fail("read", *[status] * 100)
-    table.reader.place(RESIDENT)
-    (trouble,) = of(Trouble, table.run(20.0))
-    assert trouble.symptom is Symptom.CARD_UNREADABLE
-    assert f"{status:02X}" in trouble.detail
-    table.reader.remove()
-    assert of(Trouble, table.run(1.0)) == []
-    table.reader.place(RESIDENT)
-    assert len(of(Trouble, table.run(3.0))) == 1
-
-
-def test_select_that_fails_is_told_like_a_read_that_fails():
-    table = desk()
-    table.reader.fail("select", *[0x81] * 100)
-    table.reader.place(RESIDENT)
-    assert [trouble.symptom for trouble in of(Trouble, table.run(5.0))] == [Symptom.CARD_UNREADABLE]
-
-
-def test_card_still_sliding_in_fails_once_and_is_not_told():
-    table = desk()
-    table.reader.fail("select", 0x81)
-    table.reader.place(RESIDENT)
-    readings = table.run(2.0)
-    assert of(Trouble, readings) == []
-    assert len(of(CardReading, readings)) == 1
-
-
-def test_card_snatched_between_select_and_read_is_told():
-    table = desk()
-    table.reader.take_after_select()
-    table.reader.place(RESIDENT)
-    readings = table.run(2.0)
-    assert [trouble.symptom for trouble in of(Trouble, readings)] == [Symptom.CARD_UNREADABLE]
-    assert of(CardReading, readings) == []
-
-
-@pytest.mark.parametrize("status", [0x60, 0x66])
-def test_broken_module_says_so_and_comes_back(status):
-    table = desk()
-    table.run(1.0)
-    table.reader.break_down(status)
-    readings = table.run(10.0)
-    troubles = of(Trouble, readings)
-    assert {trouble.symptom for trouble in troubles} == {Symptom.SELF_TEST}
-    gaps = [later.at_mono - earlier.at_mono for earlier, later in pairwise(troubles)]
-    assert max(gaps) < table.dialect.silence_s  # broken is not silent
-    table.reader.repair()
-    table.reader.place(RESIDENT)
-    assert len(of(CardReading, table.run(3.0))) == 1
-
-
-@pytest.mark.parametrize("status", [0x10, 0x11, 0x21, 0x24])
-def test_one_refused_request_is_a_spark_and_many_are_a_trouble(status):
-    table = desk()
-    table.reader.fail("find", status)
-    assert of(Trouble, table.run(3.0)) == []
-    table.reader.fail("find", *[status] * 50)
-    readings = table.run(5.0)
-    assert {trouble.symptom for trouble in of(Trouble, readings)} == {Symptom.NOISE}
-    first = readings.index(of(Trouble, readings)[0])
-    assert of(Sign, readings[first:]) == []  # a good status in between must not make it look well
-
-
-def test_slow_read_is_waited_for_and_is_no_silence():
-    table = desk()
-    table.reader.slow_read(4.8)
-    table.reader.place(RESIDENT)
-    readings = []
-    longest = 0.0
-    valid_at = table.now
-    for _ in range(140):
-        fresh = table.run(0.05)
-        readings += fresh
-        valid_at = table.now if any(not isinstance(reading, Junk) for reading in fresh) else valid_at
-        longest = max(longest, table.now - valid_at - table.dialect.silence_s)
-    assert len(of(CardReading, readings)) == 1
-    assert longest <= 0
-
-
-def test_read_answer_that_comes_after_its_time_belongs_to_nobody():
-    table = desk()
-    table.reader.slow_read(6.0)
-    table.reader.place(RESIDENT)
-    readings = table.run(6.0)
-    table.reader.remove()
-    table.reader.slow_read(0.0)
-    table.reader.place(HMT)
-    readings += table.run(8.0)
-    assert [card.number for card in of(CardReading, readings)] == [HMT.number]
-    assert [trouble.symptom for trouble in of(Trouble, readings)] == [Symptom.CARD_UNREADABLE]
-
-
-STATUS_GOOD = bytes.fromhex("AAAAAA9669000400009094")
-LATE = {
-    "status": STATUS_GOOD,
-    "find": bytes.fromhex("AAAAAA9669000800009F0000000097"),
-    "select": bytes.fromhex("AAAAAA9669000C0000900000000000000000 9C"),
-    "read": golden("resident"),
-}
-
-
-@pytest.mark.parametrize("late", ["find", "select", "read"])
-def test_late_answer_is_not_taken_for_a_status(late):
-    dialect = IdCardDialect()
-    assert dialect.due(0.0) == idcard.status_request()
-    assert [type(reading) for reading in dialect.feed(LATE[late], 0.1)] == [Junk]
-    assert dialect.due(0.2) == b""  # still waiting for the answer to status
-    assert [type(reading) for reading in dialect.feed(STATUS_GOOD, 0.3)] == [Sign]
-
-
-@pytest.mark.parametrize("late", ["status", "select", "read"])
-def test_late_answer_is_not_taken_for_a_find(late):
-    dialect = IdCardDialect()
-    dialect.due(0.0)
-    dialect.feed(STATUS_GOOD, 0.1)
-    assert dialect.due(0.2) == idcard.find_request()
-    assert [type(reading) for reading in dialect.feed(LATE[late], 0.3)] == [Junk]
-
-
-def test_half_an_answer_is_never_completed_by_the_next_one():
-    dialect = IdCardDialect()
-    dialect.due(0.0)
-    dialect.feed(STATUS_GOOD[:6], 0.1)
-    timed_out = dialect.feed(b"", 1.2)
-    assert of(Junk, timed_out) == [Junk(at_mono=1.2, byte_count=6)]
-    assert dialect.due(1.3) == idcard.status_request()
-    assert [type(reading) for reading in dialect.feed(STATUS_GOOD, 1.4)] == [Sign]
-
-
-def test_bytes_left_from_an_earlier_request_are_counted_as_junk():
-    dialect = IdCardDialect()
-    dialect.due(0.0)
-    dialect.feed(STATUS_GOOD + golden("resident")[:700], 0.1)
-    assert dialect.due(0.2) == idcard.find_request()
-    readings = dialect.feed(bytes.fromhex("AAAAAA9669000400008084"), 0.3)
-    assert of(Junk, readings) == [Junk(at_mono=0.3, byte_count=700)]
-    assert [sign.detail for sign in of(Sign, readings)] == ["no card"]
-
-
-def test_module_that_never_answers_is_asked_again_and_gives_no_sign_of_life():
-    dialect = IdCardDialect()
-    asked = []
-    for turn in range(100):
-        asked += [request] if (request := dialect.due(turn / 10)) else []
-        assert dialect.feed(b"", turn / 10 + 0.05) == []
-    assert 8 <= len(asked) <= 11
-    assert set(asked) == {idcard.status_request()}
-
-
-@unhurried
-@given(chunks=st.lists(st.one_of(st.binary(max_size=60), st.sampled_from(list(LATE.values()))), max_size=30))
-def test_any_bytes_in_any_state_never_raise(chunks):
-    dialect = IdCardDialect()
-    for turn, chunk in enumerate(chunks):
-        dialect.due(turn / 3)
-        dialect.feed(chunk, turn / 3 + 0.1)

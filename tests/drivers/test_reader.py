@@ -6,7 +6,7 @@ from collections import deque
 import pytest
 
 from drivers.codecs import thermal_array
-from drivers.codecs.idcard import IdCardDialect
+from drivers.codecs.idcard_dialogue import IdCardDialect
 from drivers.codecs.thermal_array import GyMcu90640Dialect
 from drivers.errors import DeviceSilent, PortLost
 from drivers.reader import SerialReader, SilentDevice

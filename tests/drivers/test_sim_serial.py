@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from drivers.codecs import idcard
-from drivers.codecs.idcard import IdCardCodec, IdCardDialect, frame
+from drivers.codecs.idcard import IdCardCodec, frame
+from drivers.codecs.idcard_dialogue import IdCardDialect
 from drivers.codecs.thermal_array import GyMcu90640Dialect
 from drivers.errors import PortLost
 from drivers.ports import open_port
