@@ -12,6 +12,15 @@ TABLE = MappingProxyType(
     {
         "idcard-sdt": "drivers.codecs.idcard_dialogue:IdCardDialect",
         "gy-mcu90640": "drivers.codecs.thermal_array:GyMcu90640Dialect",
+        "gy-mcu90614": "drivers.codecs.thermal_point:GyMcu90614Dialect",
+        "gy-614v": "drivers.codecs.thermal_point:Gy614VDialect",
+        "cjmcu-90614": "drivers.codecs.thermal_point:CjMcu90614Dialect",
+        "mlx90614-text": "drivers.codecs.thermal_point:TextDialect",
+        "gm65": "drivers.codecs.scanner:Gm65Dialect",
+        "line-scanner": "drivers.codecs.scanner:LineScannerDialect",
+        "keyboard-scanner": "drivers.codecs.keyboard:KeyboardScannerDialect",
+        "tf-luna": "drivers.codecs.distance:TfLunaDialect",
+        "ld2410": "drivers.codecs.radar:Ld2410Dialect",
     }
 )
 

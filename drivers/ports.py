@@ -1,37 +1,48 @@
-"""Open byte ports by URL: a serial line, a TCP socket, a captured file.
+"""Open byte ports by URL: a serial line, a USB adapter, a TCP socket, a scanner that types, a captured file.
 
-    serial:///dev/ttyS3?baud=115200     tcp://192.168.7.20:4001     replay:///var/tmp/capture.bin
-
-Everything foreign that can go wrong on an open port comes out as PortLost; whether to open it again is the owner's
-decision.
+The forms of addresses are in addresses.py. Everything foreign that can go wrong on an open port comes out as PortLost;
+whether to open it again is the owner's decision.
 """
 
+import errno
+import fcntl
 import os
 import select
 import socket
+import stat
 import termios
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import serial
 
-from drivers.errors import PortLost, PortSettingsError
+from drivers.addresses import check_url, parse
+from drivers.errors import PortLost
+from drivers.identity import HERE, Machine, device_of
 
-DEFAULT_BAUD = 115200
-BAUDS = (1200, 2400, 4800, 9600, 14400, 19200, 38400, 57600, 115200, 230400, 256000, 460800, 921600)
+__all__ = ["Port", "check_url", "open_port"]
+
 CHUNK_BYTES = 4096
 REPLAY_CHUNK_BYTES = 512
 WRITE_WITHIN_S = 1.0  # our longest request has 12 bytes: 12 ms at 9600 baud
 CONNECT_WITHIN_S = 3.0  # a serial server on the gate's own network answers in milliseconds
+SEARCH_FROM_BAUD = 9600  # where a line is opened whose speed is yet to be found
+EVIOCGRAB = 0x40044590  # from linux/input.h: nobody else gets the keystrokes, no screen shows a pass
+INPUT_MAJOR = 13  # of every input device of the kernel
 
 
 class Port(Protocol):
     """A byte port that is open from the moment you have it."""
 
     url: str
+
+    @property
+    def baud(self) -> int | None:
+        """Return the speed of the line; None where the line has none of ours to set."""
+
+    def set_baud(self, baud: int) -> None:
+        """Change the speed of the line, where it has one, and forget what came at the old one. Raises: PortLost."""
 
     def read(self, timeout_s: float) -> bytes:
         """Return the bytes that are there, waiting up to timeout_s for the first; b"" on timeout. Raises: PortLost."""
@@ -47,61 +58,19 @@ class Port(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_port(url: str) -> Port:
-    """Return the open port at this address.
+def open_port(url: str, *, machine: Machine = HERE) -> Port:
+    """Return the open port at this address; a USB adapter is looked for anew at every call.
 
     Raises: PortSettingsError when the address is wrong, PortLost when nothing can be opened there now.
     """
-    address = _address(url)
-    if address.scheme == "serial":
-        return SerialPort(url, address.path, address.baud)
+    address = parse(url)
+    if address.scheme in ("serial", "usb"):
+        return SerialPort(url, device_of(url, address, machine), address.baud or SEARCH_FROM_BAUD)
     if address.scheme == "tcp":
         return TcpPort(url, address.host, address.port)
+    if address.scheme == "input":
+        return InputPort(url, address.path)
     return ReplayPort(url, address.path)
-
-
-def check_url(url: str) -> None:
-    """Accept an address that `open_port` would understand, without opening anything. Raises: PortSettingsError."""
-    _address(url)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Address:
-    scheme: str
-    path: str = ""
-    host: str = ""
-    port: int = 0
-    baud: int = DEFAULT_BAUD
-
-
-def _address(url: str) -> _Address:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-        query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-    except ValueError as error:
-        raise PortSettingsError(f"port {url!r}: {error}; write serial:///dev/ttyS3?baud=115200") from error
-    if parts.scheme == "tcp":
-        if not parts.hostname or not port or parts.path or query:
-            raise PortSettingsError(f"port {url!r}: expected tcp://host:port; name a host and a port, nothing else")
-        return _Address(scheme="tcp", host=parts.hostname, port=port)
-    if parts.scheme not in ("serial", "replay"):
-        raise PortSettingsError(f"port {url!r}: unknown kind {parts.scheme!r}; use serial://, tcp:// or replay://")
-    path = unquote(parts.path)
-    if parts.netloc or not path.startswith("/") or path == "/" or "\0" in path:
-        raise PortSettingsError(
-            f"port {url!r}: expected an absolute path; write {parts.scheme}:///dev/… with 3 slashes"
-        )
-    unknown = query.keys() - ({"baud"} if parts.scheme == "serial" else set())
-    if unknown:
-        raise PortSettingsError(f"port {url!r}: unknown option {min(unknown)!r}; serial:// takes baud, replay:// none")
-    return _Address(scheme=parts.scheme, path=path, baud=_baud(url, query.get("baud", str(DEFAULT_BAUD))))
-
-
-def _baud(url: str, text: str) -> int:
-    if text not in map(str, BAUDS):
-        raise PortSettingsError(f"port {url!r}: baud {text!r}; use one of {', '.join(map(str, BAUDS))}")
-    return int(text)
 
 
 class _OpenPort(ABC):
@@ -115,6 +84,14 @@ class _OpenPort(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def baud(self) -> int | None:
+        """Return the speed of the line; None where the line has none of ours to set."""
+        return None
+
+    def set_baud(self, baud: int) -> None:  # noqa: B027 - most ports have no speed to change
+        """Change the speed of the line, where it has one, and forget what came at the old one. Raises: PortLost."""
 
     @abstractmethod
     def close(self) -> None:
@@ -136,6 +113,19 @@ class SerialPort(_OpenPort):
         super().__init__(url)
         try:
             self._serial = serial.Serial(path, baud, timeout=0, write_timeout=WRITE_WITHIN_S, exclusive=True)
+        except (serial.SerialException, OSError, termios.error, ValueError) as error:
+            raise self._lost(error) from error
+
+    @property
+    def baud(self) -> int | None:
+        """Return the speed of the line."""
+        return int(self._serial.baudrate)
+
+    def set_baud(self, baud: int) -> None:
+        """Change the speed of the line and forget what came at the old one. Raises: PortLost."""
+        try:
+            self._serial.baudrate = baud
+            self._serial.reset_input_buffer()
         except (serial.SerialException, OSError, termios.error, ValueError) as error:
             raise self._lost(error) from error
 
@@ -203,6 +193,60 @@ class TcpPort(_OpenPort):
     def close(self) -> None:
         """Release the port; closing twice is fine."""
         self._socket.close()
+
+
+class InputPort(_OpenPort):
+    """The keystrokes of a scanner that types like a keyboard, kept from everybody else; nothing can be sent.
+
+    What is no input device is taken for a simulated one, if it is a terminal or a pipe that keystrokes are written to.
+    """
+
+    def __init__(self, url: str, path: str) -> None:
+        super().__init__(url)
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._lost(error) from error
+        try:
+            self._grab()
+        except OSError as error:
+            self.close()
+            raise self._lost(error) from error
+
+    def _grab(self) -> None:
+        try:
+            fcntl.ioctl(self._fd, EVIOCGRAB, 1)
+        except OSError as error:
+            about = os.fstat(self._fd)
+            real = stat.S_ISCHR(about.st_mode) and os.major(about.st_rdev) == INPUT_MAJOR
+            simulated = stat.S_ISFIFO(about.st_mode) or os.isatty(self._fd)
+            if real or not simulated or error.errno not in (errno.ENOTTY, errno.EINVAL):
+                raise
+
+    def read(self, timeout_s: float) -> bytes:
+        """Return the events that are there, waiting up to timeout_s for the first. Raises: PortLost."""
+        try:
+            if self._fd < 0:
+                raise self._lost("closed")
+            if not self._await_bytes(self._fd, timeout_s):
+                return b""
+            chunk = os.read(self._fd, CHUNK_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise self._lost(error) from error
+        if not chunk:
+            raise self._lost("device gone")
+        return chunk
+
+    def write(self, data: bytes) -> None:
+        """Accept the bytes: keystrokes come one way."""
+
+    def close(self) -> None:
+        """Release the port; closing twice is fine."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class ReplayPort(_OpenPort):

@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sentinel.core.admission import GRANT_REASONS, MOST_USES, REVOKE_REASONS
 from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.errors import UsageError
-from sentinel.core.kinds import Consent, Opening, Registration, body_of
+from sentinel.core.kinds import Consent, Grant, Opening, Registration, Revocation, body_of
+from sentinel.core.model import PassKind
 from sync.entry import Entry, Stamp, parse_key
 
-VERBS = ("register", "open", "consent")
+VERBS = ("register", "open", "consent", "grant", "revoke")
 REASONS = (
     "forgot-card",
     "card-unreadable",
@@ -24,6 +26,7 @@ REASONS = (
     "other",
 )
 DOCUMENTS = ("id-card", "passport", "other", "none")
+_PASS_ID, _KEY_ID, _GATE = (re.compile(form) for form in ("[0-9a-f]{16}", "[0-9a-f]{8}", "[a-z0-9-]{1,32}"))
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _MOST_TEMPLATES = 1000
 _REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{8,64}")
@@ -35,7 +38,7 @@ REPEAT_S = 15.0  # a request is repeated within the patience of whoever sent it;
 class HandAct:
     """One act of staff: what is recorded, and whether the barrier opens for it."""
 
-    entry: Registration | Opening | Consent
+    entry: Registration | Opening | Consent | Grant | Revocation
     request: str
     opens: bool
     personal: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -81,6 +84,10 @@ def hand_act(
     verb = request["verb"]
     if verb == "consent":
         return HandAct(entry=_consent(request, request_id, operator), request=request_id, opens=False)
+    if verb == "grant":
+        return HandAct(entry=_grant(request, request_id, operator), request=request_id, opens=False)
+    if verb == "revoke":
+        return HandAct(entry=_revocation(request, request_id, operator), request=request_id, opens=False)
     reason = _one_of(request, "reason", REASONS)
     if verb == "open":
         opening = Opening(request=request_id, operator=operator, reason=reason, lane=lane, written_by=written_by)
@@ -149,6 +156,41 @@ def _consent(request: Mapping[str, Any], request_id: str, operator: str) -> Cons
         templates=int(templates),
         model=str(request.get("model", "")),
     )
+
+
+def _grant(request: Mapping[str, Any], request_id: str, operator: str) -> Grant:
+    since, until = (number_in(request, f"valid_{end}_utc_s", -1) for end in ("from", "until"))
+    uses = number_in(request, "uses", -1)
+    if not 0 <= since < until < 2**32 or uses not in range(MOST_USES + 1):
+        raise UsageError(f"a pass begins before it ends and has 0 to {MOST_USES} uses; use sentinelctl issue pass")
+    return Grant(
+        request=request_id,
+        operator=operator,
+        reason=_one_of(request, "reason", GRANT_REASONS),
+        pass_id=_formed(request, "pass_id", _PASS_ID),
+        pass_kind=_one_of(request, "pass_kind", tuple(PassKind)),
+        issuer=_formed(request, "issuer", _KEY_ID),
+        gate=_formed(request, "gate", _GATE),
+        valid_from_utc_s=int(since),
+        valid_until_utc_s=int(until),
+        uses=int(uses),
+    )
+
+
+def _revocation(request: Mapping[str, Any], request_id: str, operator: str) -> Revocation:
+    return Revocation(
+        request=request_id,
+        operator=operator,
+        reason=_one_of(request, "reason", REVOKE_REASONS),
+        pass_id=_formed(request, "pass_id", _PASS_ID),
+    )
+
+
+def _formed(request: Mapping[str, Any], key: str, form: re.Pattern[str]) -> str:
+    value = request.get(key)
+    if not isinstance(value, str) or not form.fullmatch(value):
+        raise UsageError(f"{key} must have the form {form.pattern}, not {value!r}")
+    return value
 
 
 def _one_of(request: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -21,20 +21,22 @@ from typing import Any
 
 from drivers.barrier import Barrier, BarrierLock
 from drivers.errors import BarrierBusy
-from drivers.readings import Symptom, ThermalReading, Trouble
+from drivers.readings import Leaf, Symptom, ThermalReading, Trouble
 from recognition.readings import Claim
 from sentinel import BUILT, __version__, roster
 from sentinel.control import ControlServer, Peer
+from sentinel.core.admission import PassBook, Scope
 from sentinel.core.errors import DataError, Unavailable
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import Component, Health
 from sentinel.core.model import Policy, Profile, SkinTemperature
 from sentinel.core.thermometry import skin_temperature
-from sentinel.devices import Work, readers
+from sentinel.devices import Work, fitted, readers
 from sentinel.events import Asked, DeviceFailed, Doze, Event, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
-from sentinel.lane import Lane, Rules
+from sentinel.lane import Lane, Rules, Times
+from sentinel.passes import PassDesk, load_issuers
 from sentinel.record import Place
 from sentinel.report import status_answer
 from sentinel.senses import Measure, Senses, Surroundings
@@ -172,7 +174,7 @@ class GateProcess:
 
     def _build_lane(self) -> Lane:
         settings = self._settings
-        profile = Profile(settings.gate.profile)
+        profile, trusted = Profile(settings.gate.profile), partial(clock_is_plausible, self._clock_floor())
         limit = settings.temperature.limit_celsius if settings.gate.temperature else None
         rules = Rules(
             policy=Policy(profile=profile, temperature_limit_celsius=limit),
@@ -180,6 +182,7 @@ class GateProcess:
                 lane=settings.gate.lane, direction=settings.gate.direction, temperature_limit_celsius=limit
             ),
             pulse_s=settings.barrier.pulse_s,
+            exit_leaf=Leaf.OUT if settings.barrier.relay_out != "" else Leaf.IN,
             trusted_uids=frozenset((0, settings.paths.state_dir.stat().st_uid)),
         )
         fuser = Fuser(
@@ -187,20 +190,31 @@ class GateProcess:
             temperature=settings.gate.temperature,
             window_s=settings.fusion.window_s,
             repeat_s=settings.fusion.repeat_s,
+            limit_celsius=limit,
+            margin_celsius=settings.temperature.near_limit_celsius,
         )
         return Lane(
             rules=rules,
-            senses=Senses(measure=measure_of(settings)),
+            senses=Senses(measure=measure_of(settings), has_presence=settings.presence.kind != "none"),
             fuser=fuser,
-            health=Health(),
+            health=Health(fitted(settings)),
             keeper=self._keeper,
             hand=self._hand,
             people={},
             token_of=self._vault.token,
             tell_vision=self._tell_vision,
-            today=lambda: datetime.now().astimezone().date(),
-            clock_trusted=partial(clock_is_plausible, self._clock_floor()),
-            stamp=now_stamp,
+            passes=self._pass_desk(trusted),
+            times=Times(today=lambda: datetime.now().astimezone().date(), clock_trusted=trusted, stamp=now_stamp),
+        )
+
+    def _pass_desk(self, clock_trusted: Callable[[], bool]) -> PassDesk:
+        gate, paths = self._settings.gate, self._settings.paths
+        return PassDesk(
+            scope=Scope.of(gate.street, gate.site, gate.gate),
+            issuers=load_issuers(paths.secrets_dir, self._settings.passes.issuers_dir),
+            book=pass_book(paths.ledger),
+            now_utc_s=time.time,
+            clock_trusted=clock_trusted,
         )
 
     def _clock_floor(self) -> datetime:
@@ -300,6 +314,23 @@ class GateProcess:
                     log.error("the roster stays as it was: %s", error)
                     self._post(RosterRead(None, str(error)))
                 said = str(error)
+
+
+def pass_book(ledger: Path) -> PassBook:
+    """Return what the ledger tells of passes; without a ledger a book that lets nothing in."""
+    try:
+        with LedgerReader(ledger) as reader:
+            return PassBook.from_entries(_of_passes(reader))
+    except SyncError as error:
+        log.error("passes are held for staff: %s", error)
+        return PassBook(complete=False)
+
+
+def _of_passes(reader: LedgerReader) -> Iterator[tuple[str, Mapping[str, Any], int]]:
+    key = None
+    while batch := reader.after(key, 500):
+        yield from ((one.kind, one.data, one.stamp.wall_ns) for one in batch if one.kind in ("passage", "revocation"))
+        key = batch[-1].key
 
 
 def run_vision(pipe: Connection, config: str) -> None:

@@ -5,22 +5,23 @@ three steps: an entry is kept, then the barrier is pulsed, then the lights say s
 """
 
 import logging
-import math
 import time
-from collections import OrderedDict, deque
+import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
 
 from drivers.readings import (
     BarrierEvent,
     BarrierEventKind,
     CardReading,
+    CodeReading,
     DistanceReading,
     Identity,
     Impairment,
     Junk,
+    Leaf,
     PresenceReading,
     Reading,
     Symptom,
@@ -28,18 +29,17 @@ from drivers.readings import (
     Trouble,
 )
 from recognition.readings import Claim, FaceReading, NoFace
-from sentinel.byhand import VERBS, HandAct, hand_act, number_in, opens_again
-from sentinel.control import refusal
-from sentinel.core.errors import NotPermitted, SentinelError, Unavailable, UsageError
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import STARTING, Change, Component, Health, Mode, Standing
 from sentinel.core.kinds import Barrier as BarrierEntry
-from sentinel.core.kinds import Fault, ModeChange, Opening, Registration, Repair
-from sentinel.core.model import Attempt, Decision, Outcome, Person, Policy, Reason
+from sentinel.core.kinds import Fault, ModeChange, Opening, Repair, Revocation
+from sentinel.core.model import Attempt, Decision, Outcome, PassProblem, Person, Policy, Reason, ShownPass
 from sentinel.core.policy import decide
+from sentinel.counter import Counter, Done
 from sentinel.events import Asked, DeviceFailed, Doze, Event, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import How, Keeper, Kept
+from sentinel.passes import PassDesk
 from sentinel.record import Place, passage_of, personal_of
 from sentinel.senses import Senses
 from sync.entry import Stamp
@@ -47,8 +47,8 @@ from sync.entry import Stamp
 log = logging.getLogger(__name__)
 
 VISION, BARRIER = Component.VISION, Component.BARRIER
+_ALARMS = (BarrierEventKind.INTRUSION, BarrierEventKind.TAILGATE, BarrierEventKind.FORCED)
 _REMEMBERED_RIGHTS = 64  # each lasts some seconds; the barrier has none older
-_REMEMBERED_REQUESTS = 256  # a request is repeated within seconds or never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,18 @@ class Rules:
     policy: Policy
     place: Place
     pulse_s: float
+    exit_leaf: Leaf  # the one that the exit button opens
     trusted_uids: frozenset[int]  # whose word about the operator's name is taken: our own user and root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """The clocks of a lane: one for durations, the day by which dates are judged, and what is written into entries."""
+
+    today: Callable[[], date]
+    clock_trusted: Callable[[], bool]
+    stamp: Callable[[], Stamp]
+    mono: Callable[[], float] = time.monotonic
 
 
 class Lane:
@@ -84,14 +95,11 @@ class Lane:
         keeper: Keeper,
         hand: Hand,
         people: Mapping[str, Person],
+        passes: PassDesk,
         token_of: Callable[[str], str],
         tell_vision: Callable[[Claim | Doze], None],
-        today: Callable[[], date],
-        clock_trusted: Callable[[], bool],
-        stamp: Callable[[], Stamp],
-        clock: Callable[[], float] = time.monotonic,
+        times: Times,
     ) -> None:
-        self._stamp = stamp
         self._rules = rules
         self._senses = senses
         self._fuser = fuser
@@ -99,17 +107,20 @@ class Lane:
         self._keeper = keeper
         self._hand = hand
         self.people = people
+        self.passes = passes
         self._token_of = token_of
+        self._counter = Counter(
+            keeper=keeper, hand=hand, place=rules.place, trusted_uids=rules.trusted_uids,
+            token_of=token_of, stamp=times.stamp, clock=times.mono, open_barrier=self._open,
+        )  # fmt: skip
         self._tell_vision, self._dozing = tell_vision, False
-        self._today = today
-        self._clock_trusted = clock_trusted
-        self._clock = clock
+        self._times, self._clock = times, times.mono
         self._mode: Mode | None = None
         self._settled = False
-        self._rights: deque[str | None] = deque(maxlen=_REMEMBERED_RIGHTS)  # as the barrier counts them, oldest first
+        # As the barrier counts them, oldest first: the keys of the entries that gave them.
+        self._rights: dict[Leaf, deque[str | None]] = {leaf: deque(maxlen=_REMEMBERED_RIGHTS) for leaf in Leaf}
         self._claimed: str | None = None
-        self._answers: OrderedDict[str, tuple[Any, Mapping[str, Any]]] = OrderedDict()
-        self.told = Told(at_mono=clock(), outcome="none", reason="")
+        self.told = Told(at_mono=times.mono(), outcome="none", reason="")
         self.fire = False
         self.last_good: dict[str, float] = {}
         self.identities: dict[str, str] = {}  # what each device says it is
@@ -159,8 +170,9 @@ class Lane:
         now = self._clock()
         if symptom is None:
             self.last_good[component] = now
-        elif component == BARRIER:
-            self._rights.clear()  # a board that comes back knows of no rights
+        elif component == BARRIER and symptom == Symptom.LOST:
+            for rights in self._rights.values():  # a board that comes back knows of none
+                rights.clear()
         change = self._health.report(Component(component), symptom, detail, now)
         if change is not None:
             self._keep_change(change)
@@ -199,7 +211,18 @@ class Lane:
                     self.people = event.people
                 self.report(Component.ROSTER, Symptom.LOST if event.problem else None, event.problem)
             case Asked():
-                event.reply.put(self._answer(event))
+                event.reply.put(self._counter.answer(event))
+                self._heed(self._counter.take_done())
+
+    def _heed(self, done: Done | None) -> None:
+        """Let what staff have just done take effect in the lane."""
+        if done is None:
+            return
+        if done.opened:  # a person was judged by a person: no disk holds them up
+            self._hand.show("green", buzz=1)
+            self.told = Told(at_mono=self._clock(), outcome="open", reason="accepted", method="manual")
+        if isinstance(done.entry, Revocation):
+            self.passes.book.revoke(done.entry.pass_id)  # also when it could not be written: until the next start
 
     def _nobody(self, at_mono: float) -> None:
         self._senses.see_nobody(at_mono)
@@ -216,6 +239,10 @@ class Lane:
             case Trouble(symptom=Symptom.CARD_UNREADABLE):
                 self.report(device, None)  # the reader is well; the card is not
                 self._fuser.see_card_trouble(now)
+            case Trouble(symptom=Symptom.CODE_UNREADABLE):
+                self.report(device, None)
+                unread = ShownPass(at_mono=reading.at_mono, mark="unreadable", read=PassProblem.NOT_A_PASS)
+                self._fuser.see_pass(unread, now)
             case Trouble():
                 self.report(device, reading.symptom, reading.detail)
             case _:
@@ -226,6 +253,8 @@ class Lane:
         match reading:
             case CardReading():
                 self._fuser.see_card(reading, self.people.get(self._token_of(reading.number)), now)
+            case CodeReading():
+                self._fuser.see_pass(self.passes.read(reading), now)
             case ThermalReading():
                 self._fuser.see_temperature(self._senses.measure(reading, now), now)
             case DistanceReading():
@@ -235,12 +264,25 @@ class Lane:
 
     def _take_barrier(self, event: BarrierEvent) -> None:
         uses_right = event.kind in (BarrierEventKind.PASSED, BarrierEventKind.TIMED_OUT)
-        after = self._rights.popleft() if uses_right and self._rights else None
-        self._keeper.keep(BarrierEntry(event=event.kind, after=after))
-        if event.kind == BarrierEventKind.INTRUSION:
+        rights = self._rights[event.leaf]
+        after = rights.popleft() if uses_right and rights else None
+        self._keeper.keep(BarrierEntry(event=event.kind, after=after, leaf=event.leaf))
+        if event.kind in _ALARMS:
             self._hand.show("red", buzz=3)
+        if event.kind == BarrierEventKind.EXIT_BUTTON:
+            self._let_out()
         if event.kind == BarrierEventKind.FIRE_ON:
             log.error("the fire input is active: the barrier is open for everybody until it is released")
+
+    def _let_out(self) -> None:
+        """Open for who asks from inside: nobody is asked who they are to leave."""
+        leaf = self._rules.exit_leaf
+        exit_by_button = Opening(
+            request=f"exit-{uuid.uuid4()}", operator="exit-button", reason="exit-button",
+            lane=self._rules.place.lane, written_by="gate", leaf=leaf,
+        )  # fmt: skip
+        kept = self._keeper.keep(exit_by_button, request=exit_by_button.request)
+        self._open(kept.key, leaf)  # whatever the disk says: leaving needs no record
 
     def _look_around(self, now: float) -> None:
         """Let vision rest while a radar that works feels nobody, and tell of one that feels who is never seen."""
@@ -264,7 +306,13 @@ class Lane:
 
     def _judge(self, attempt: Attempt, now: float) -> None:
         policy = replace(self._rules.policy, fire_active=self.fire)
-        decision = decide(attempt, policy, today=self._today(), clock_trusted=self._clock_trusted())
+        decision = decide(
+            attempt,
+            policy,
+            today=self._times.today(),
+            clock_trusted=self._times.clock_trusted(),
+            pass_objections=self.passes.objections(attempt),
+        )
         if decision.outcome == Outcome.OPEN and not self._hand.there:
             decision = replace(decision, outcome=Outcome.HOLD, reasons=(Reason.BARRIER_AWAY, *decision.reasons))
         entry = passage_of(attempt, decision, self._rules.place, self.mode, now)
@@ -273,6 +321,8 @@ class Lane:
             "passage %s: %s by %s because %s, %d ms",
             kept.key, decision.outcome, decision.method, ",".join(decision.reasons), entry.decision_ms or 0,
         )
+        if kept.how != How.LOST:  # what was not written down does not open either
+            self.passes.note_kept(attempt, decision)
         self._act(decision, kept, now)
 
     def _act(self, decision: Decision, kept: Kept, now: float) -> None:
@@ -286,67 +336,13 @@ class Lane:
         self._hand.show(lamp, buzz=1 if outcome == Outcome.OPEN else 2)
         self.told = Told(at_mono=now, outcome=outcome, reason=reason, method=decision.method)
 
-    def _open(self, right: str | None) -> bool:
-        moved = self._hand.pulse(self._rules.pulse_s)
+    def _open(self, right: str | None, leaf: Leaf = Leaf.IN) -> bool:
+        moved = self._hand.pulse(self._rules.pulse_s, leaf)
         if moved:
-            self._rights.append(right)
+            self._rights[leaf].append(right)
         else:  # what was decided stays as it was written; what the barrier then did is an entry of its own
             self._keeper.keep(BarrierEntry(event="not-moved", after=right))
         return moved
-
-    # -- staff --------------------------------------------------------------------------------------------------------
-
-    def _answer(self, asked: Asked) -> Mapping[str, Any]:
-        try:
-            return self._by_hand(asked)
-        except SentinelError as error:
-            return refusal(error)
-        except Exception as error:
-            log.exception("a request of %s failed", asked.peer.name)
-            return refusal(error)
-
-    def _by_hand(self, asked: Asked) -> Mapping[str, Any]:
-        request = asked.request
-        if request["verb"] not in VERBS:
-            raise UsageError(f"the gate does not know {request['verb']!r}; it knows status, {', '.join(VERBS)}")
-        if asked.peer.uid not in self._rules.trusted_uids:
-            raise NotPermitted("only the manual one-shot may act at the gate; use sentinelctl, which asks it")
-        if self._clock() > number_in(request, "until_mono", math.inf):
-            raise Unavailable("the request came too late: whoever it was for has been told to use the key switch")
-        act = hand_act(
-            request,
-            operator=str(request.get("operator") or asked.peer.name),
-            written_by="gate",
-            lane=self._rules.place.lane,
-            direction=self._rules.place.direction,
-            token_of=self._token_of,
-        )
-        known = self._answers.get(act.request)
-        if known is not None and known[0] == act.entry:  # our answer was lost: the same answer, no second pulse
-            return known[1]
-        answer = self._do_by_hand(act)
-        self._answers[act.request] = (act.entry, answer)
-        while len(self._answers) > _REMEMBERED_REQUESTS:
-            self._answers.popitem(last=False)
-        return answer
-
-    def _do_by_hand(self, act: HandAct) -> Mapping[str, Any]:
-        moves = self._hand.there
-        entry = act.entry
-        if act.opens and not moves:
-            if isinstance(entry, Opening):
-                raise Unavailable("the barrier cannot be moved and nothing was recorded; use the key switch")
-            entry = replace(entry, opened=False) if isinstance(entry, Registration) else entry
-        kept = self._keeper.keep(entry, personal=act.personal, request=act.request)
-        opens = opens_again(act, kept.before, self._stamp())
-        if opens and not (moves and self._open(kept.key)):
-            raise Unavailable("the entry is kept, but the barrier did not move; use the key switch")
-        if opens:  # a person was judged by a person: no disk holds them up
-            self._hand.show("green", buzz=1)
-            self.told = Told(at_mono=self._clock(), outcome="open", reason="accepted", method="manual")
-        elif kept.how == How.LOST:
-            raise Unavailable("nothing could be written to disk; free some space: sentinelctl show status")
-        return {"ok": True, "key": kept.key, "kept": kept.how, "opened": opens, "by": "gate"}
 
     # -- health -------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sentinel.core.kinds import Passage
-from sentinel.core.model import Attempt, Decision
+from sentinel.core.model import Attempt, Decision, Pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,7 @@ class Place:
 def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, now: float) -> Passage:
     """Return the ledger's view of a judged attempt: every figure that the decision stood on, and nobody's name."""
     face, card, temperature = attempt.face, attempt.card, attempt.temperature
+    shown = attempt.shown.read if attempt.shown and isinstance(attempt.shown.read, Pass) else None
     compared = face and (face.claimed or face.identified)
     return Passage(
         outcome=decision.outcome,
@@ -41,6 +42,8 @@ def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, no
         face_model=(face.model or None) if face else None,
         face_problem=face.problem if face else None,
         decision_ms=round((now - attempt.started_mono) * 1000),
+        pass_id=shown.pass_id if shown else None,
+        pass_kind=shown.kind if shown else None,
     )
 
 

@@ -12,28 +12,26 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sentinel.toml_tables import Clash, missing, read, setting
+from sentinel import device_settings
+from sentinel.device_settings import (
+    STREET_SETS_IT,
+    Barrier,
+    Camera,
+    Card,
+    Distance,
+    Infrared,
+    Passes,
+    Presence,
+    Scanner,
+    Temperature,
+    Thermal,
+)
+from sentinel.toml_tables import Clash, read, setting
 
 DEFAULT_CONFIG = Path("/etc/sentinel/gate.toml")
 
 # An id becomes a level of MQTT topics, where / + # have meanings of their own.
 _ID = {"pattern": r"[a-z0-9-]{1,32}", "form": "1 to 32 of the characters a-z 0-9 -"}
-_PORT = {
-    "pattern": r"|serial:///[^?\s]+(\?baud=\d+)?|tcp://[^/:\s]+:\d{1,5}|replay:///\S+",
-    "form": "serial:///dev/NAME?baud=NUMBER, tcp://HOST:PORT or replay:///FILE",
-}
-# OpenCV's wheels carry an OpenSSL that is out of support: encrypted addresses are refused, not trusted.
-_SOURCE = {
-    "pattern": r"|v4l2:///dev/\S+|rtsp://\S+|file:///\S+|folder:///\S+",
-    "form": 'v4l2:///dev/videoN, rtsp://…, file:///…, folder:///… or "" for no camera',
-}
-_PIN = {
-    "least": 0,
-    "most": 999,
-    "pattern": r"|[A-Za-z0-9:_.-]{1,32}",
-    "form": 'a pin number, a pin name or "" for not fitted',
-}
-_STREET_SETS_IT = "no law sets it, the street office must state it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,101 +84,21 @@ class Paths:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Temperature:
-    """When a skin temperature counts as measured, and from where on it counts as high."""
-
-    # None only where gate.temperature is off: see `_clashes`.
-    limit_celsius: float | None = setting(None, least=35.0, most=42.0, unit="°C", example="37.3", why=_STREET_SETS_IT)
-    min_valid_celsius: float = setting(30.0, least=25.0, most=35.0, unit="°C")  # below: a wall, a mask, nobody
-    ambient_min_celsius: float = setting(15.0, least=-30.0, most=30.0, unit="°C")  # the module's data sheet: 15..35
-    ambient_max_celsius: float = setting(35.0, least=20.0, most=60.0, unit="°C")
-    # Added to every reading and kept beside it in the record; found by comparing with a reference thermometer.
-    offset_celsius: float = setting(0.0, least=-3.0, most=3.0, unit="K")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
     """Within how many hours a fault is answered and repaired, as the street office has agreed."""
 
-    response_hours: float = setting(least=0.5, most=720, unit="h", example="2", why=_STREET_SETS_IT)
-    recovery_hours: float = setting(least=0.5, most=720, unit="h", example="24", why=_STREET_SETS_IT)
+    response_hours: float = setting(least=0.5, most=720, unit="h", example="2", why=STREET_SETS_IT)
+    recovery_hours: float = setting(least=0.5, most=720, unit="h", example="24", why=STREET_SETS_IT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """For how many days entries are kept."""
 
-    passage_days: int = setting(least=1, most=3650, unit="days", example="30", why=_STREET_SETS_IT)
-    fault_days: int = setting(least=1, most=3650, unit="days", example="365", why=_STREET_SETS_IT)
+    passage_days: int = setting(least=1, most=3650, unit="days", example="30", why=STREET_SETS_IT)
+    fault_days: int = setting(least=1, most=3650, unit="days", example="365", why=STREET_SETS_IT)
     # The lower limit: the Cybersecurity Law, article 21 (3), keeps logs for six months at least.
-    audit_days: int = setting(least=180, most=3650, unit="days", example="365", why=_STREET_SETS_IT)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """The reader of identity cards."""
-
-    kind: str = setting("idcard-sdt", choices=("idcard-sdt", "none"))
-    port: str = setting(
-        "", **_PORT, example='"serial:///dev/ttyS3?baud=115200"', why='the card reader needs a port, or kind = "none"'
-    )
-    silence_s: float = setting(3.0, least=1.0, most=60.0, unit="s")  # asked every 0.3 s: nine answers may be lost
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thermal:
-    """The thermal module."""
-
-    kind: str = setting("gy-mcu90640", choices=("gy-mcu90640", "none"))
-    port: str = setting(
-        "",
-        **_PORT,
-        example='"serial:///dev/ttyS4?baud=115200"',
-        why='the thermal module needs a port, or kind = "none"',
-    )
-    mirror: bool = setting(True)  # the module's first column is the right of the scene
-    silence_s: float = setting(3.0, least=1.0, most=60.0, unit="s")  # 4 pictures a second: eleven may be lost
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Camera:
-    """The camera that looks at faces."""
-
-    source: str = setting(
-        "", **_SOURCE, example='"v4l2:///dev/video0"', why='the [gate] profile asks for faces; only "card" does not'
-    )
-    width: int = setting(640, least=160, most=3840, unit="px")
-    height: int = setting(480, least=120, most=2160, unit="px")
-    fps: float = setting(10.0, least=1.0, most=60.0, unit="1/s")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Barrier:
-    """The wires of the barrier."""
-
-    factory: str = setting(
-        pattern=r"[a-z0-9-]+(:/\S+)?",
-        form="the name of a gpiozero pin factory: lgpio, native, sentinel-sim, …",
-        example='"lgpio"',
-        why="only the board's maker knows by which library its pins are driven",
-    )
-    relay: int | str = setting(
-        least=0,
-        most=999,
-        pattern=r"[A-Za-z0-9:_.-]{1,32}",
-        form="a pin number or a pin name",
-        example="17",
-        why="without the relay nothing opens",
-    )
-    pass_sensor: int | str = setting("", **_PIN)
-    fire: int | str = setting("", **_PIN)
-    green: int | str = setting("", **_PIN)
-    amber: int | str = setting("", **_PIN)
-    red: int | str = setting("", **_PIN)
-    buzzer: int | str = setting("", **_PIN)
-    pulse_s: float = setting(0.5, least=0.1, most=3.0, unit="s")
-    passage_s: float = setting(5.0, least=1.0, most=60.0, unit="s")
-    append_bound_s: float = setting(0.25, least=0.05, most=5.0, unit="s")  # flash cards pause for a quarter second
+    audit_days: int = setting(least=180, most=3650, unit="days", example="365", why=STREET_SETS_IT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +171,12 @@ class Settings:
     card: Card
     thermal: Thermal
     camera: Camera
+    infrared: Infrared
+    scanner: Scanner
+    distance: Distance
+    presence: Presence
     barrier: Barrier
+    passes: Passes
     face: Face
     fusion: Fusion
     uplink: Uplink
@@ -308,12 +231,8 @@ def explain(settings: Settings) -> list[Row]:
 
 
 def _clashes(tables: Mapping[str, Any]) -> Iterator[Clash]:
-    yield from _clashes_of_devices(tables)
-    yield from _clashes_of_wires(tables)
-    temperature, uplink = tables["temperature"], tables["uplink"]
-    if temperature.ambient_min_celsius >= temperature.ambient_max_celsius:
-        keys = ("temperature.ambient_min_celsius", "temperature.ambient_max_celsius")
-        yield Clash(keys=keys, line="[temperature] ambient_min_celsius must be below ambient_max_celsius")
+    yield from device_settings.clashes(tables)
+    uplink = tables["uplink"]
     if (uplink.cert_file is None) != (uplink.key_file is None):
         yield Clash(
             keys=("uplink.cert_file", "uplink.key_file"),
@@ -329,45 +248,3 @@ def _clashes(tables: Mapping[str, Any]) -> Iterator[Clash]:
             keys=("uplink.broker", "uplink.ca_file", "uplink.cert_file"),
             line="[uplink] certificates are given, but broker is mqtt://, which is not encrypted; write mqtts://",
         )
-
-
-def _clashes_of_devices(tables: Mapping[str, Any]) -> Iterator[Clash]:
-    gate, card, thermal = tables["gate"], tables["card"], tables["thermal"]
-    if gate.temperature and tables["temperature"].limit_celsius is None:
-        yield _must_state("temperature", "limit_celsius", "gate.temperature")
-    if gate.temperature and thermal.kind == "none":
-        line = '[gate] temperature = true, but [thermal] kind = "none"; name the module or set temperature = false'
-        yield Clash(keys=("gate.temperature", "thermal.kind"), line=line)
-    if thermal.kind != "none" and not thermal.port:
-        yield _must_state("thermal", "port", "thermal.kind")
-    if card.kind != "none" and not card.port:
-        yield _must_state("card", "port", "card.kind")
-    if gate.profile != "face" and card.kind == "none":
-        line = f'[gate] profile = "{gate.profile}" needs a card reader, but [card] kind = "none"; name the reader'
-        yield Clash(keys=("gate.profile", "card.kind"), line=line)
-    if gate.profile != "card" and not tables["camera"].source:
-        yield _must_state("camera", "source", "gate.profile")
-    if "none" not in (card.kind, thermal.kind) and _device(card.port) and _device(card.port) == _device(thermal.port):
-        line = f'[thermal] port = "{thermal.port}" is the card reader\'s port too; each device has a port of its own'
-        yield Clash(keys=("card.port", "thermal.port", "card.kind", "thermal.kind"), line=line)
-
-
-def _clashes_of_wires(tables: Mapping[str, Any]) -> Iterator[Clash]:
-    seen: dict[int | str, str] = {}
-    for name in ("relay", "pass_sensor", "fire", "green", "amber", "red", "buzzer"):
-        pin = getattr(tables["barrier"], name)
-        if pin in seen:
-            line = f"[barrier] {name} = {pin!r} is the pin of {seen[pin]} too; each wire has a pin of its own"
-            yield Clash(keys=(f"barrier.{name}", f"barrier.{seen[pin]}"), line=line)
-        elif pin != "":
-            seen[pin] = name
-
-
-def _must_state(table: str, name: str, *because: str) -> Clash:
-    key = next(key for key in fields(TABLES[table]) if key.name == name)
-    return Clash(keys=(f"{table}.{name}", *because), line=missing(table, key))
-
-
-def _device(port: str | None) -> str:
-    """Return what a port's address leads to; nothing for a replayed file, which many may read."""
-    return "" if not port or port.startswith("replay:") else port.partition("?")[0]

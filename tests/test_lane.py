@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from drivers.readings import (
     BarrierEventKind,
     CardKind,
     CardReading,
+    Leaf,
     Sign,
     Symptom,
     ThermalReading,
@@ -24,6 +26,7 @@ from drivers.readings import (
 from recognition.readings import Candidate, FaceReading, NoFace
 from sentinel.byhand import HandAct, opens_again
 from sentinel.control import Peer
+from sentinel.core.admission import PassBook, Scope
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import Component, Health, Mode
 from sentinel.core.kinds import Opening
@@ -31,7 +34,8 @@ from sentinel.core.model import Person, Policy, Profile, SkinTemperature
 from sentinel.events import Asked, DeviceFailed, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
-from sentinel.lane import Lane, Rules
+from sentinel.lane import Lane, Rules, Times
+from sentinel.passes import Issuers, PassDesk, key_id
 from sentinel.record import Place
 from sentinel.senses import Senses, Surroundings
 from sync.errors import LedgerUnavailable
@@ -40,6 +44,8 @@ from sync.stamp import now_stamp
 from sync.vault import Vault
 
 NUMBER = "11010519491231002X"
+NOW_UTC_S = 1_790_000_000.0
+SCOPE = Scope.of("330106", "cuiyuan3", "east-3")
 STRANGER = Peer(pid=1, uid=4242, name="sentinel-uplink")  # may connect, for it may ask for the status
 SELF = Peer(pid=2, uid=0, name="root")
 
@@ -64,17 +70,22 @@ class Clock:
 class SpyBarrier:
     """A barrier that writes down what it did, and what the ledger held at that moment."""
 
+    trouble = None
+    leaves = (Leaf.IN, Leaf.OUT)
+
     def __init__(self, count: Callable[[], int]) -> None:
         self.pulses: list[int] = []
+        self.opened: list[Leaf] = []
         self.lights: list[str] = []
         self.fire_active = False
         self.broken = False
         self._count = count
 
-    def pulse(self, _seconds: float) -> None:
+    def pulse(self, _seconds: float, leaf: Leaf = Leaf.IN) -> None:
         if self.broken:
             raise PortLost("relay board is gone; check its cable")
         self.pulses.append(self._count())
+        self.opened.append(leaf)
 
     def show(self, light: str, buzz: int = 0) -> None:
         self.lights.append(light)
@@ -112,12 +123,21 @@ class Stand:
         self.token = self.vault.token(NUMBER)
         self.person = Person(token=self.token, name="样本甲", number_masked="110105********002X", has_face=True)
         self.claims: list[str] = []
+        self.issuer = Ed25519PrivateKey.generate()
+        self.passes = PassDesk(
+            scope=SCOPE,
+            issuers=Issuers(keys={key_id(self.issuer.public_key()): self.issuer.public_key()}),
+            book=PassBook(),
+            now_utc_s=lambda: NOW_UTC_S,
+            clock_trusted=lambda: True,
+        )
         hand = Hand(lambda: self.barrier, self._on_barrier, clock=self.clock)
         self.lane = Lane(
             rules=Rules(
                 policy=Policy(profile=profile, temperature_limit_celsius=37.3),
                 place=Place(lane="lane-1", direction="in", temperature_limit_celsius=37.3),
                 pulse_s=0.5,
+                exit_leaf=Leaf.OUT,
                 trusted_uids=frozenset((0,)),
             ),
             senses=Senses(measure=measured),
@@ -126,12 +146,12 @@ class Stand:
             keeper=self.keeper,
             hand=hand,
             people={self.token: self.person},
+            passes=self.passes,
             token_of=self.vault.token,
             tell_vision=lambda message: self.claims.append(message.person),
-            today=lambda: date(2026, 11, 22),
-            clock_trusted=lambda: True,
-            stamp=now_stamp,
-            clock=self.clock,
+            times=Times(
+                today=lambda: date(2026, 11, 22), clock_trusted=lambda: True, stamp=now_stamp, mono=self.clock
+            ),
         )
         self.lane.turn(None)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import drivers
 from sentinel.core.errors import ConfigError, exit_code_of
+from sentinel.device_settings import SERIAL_TABLES, THERMAL_I2C, THERMAL_VIDEO
 from sentinel.settings import DEFAULT_CONFIG, TABLES, explain, find_config, load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,7 +146,7 @@ def test_the_example_shows_every_setting_with_its_default(table, key):
         (
             '"serial:///dev/ttyS4?baud=115200"',
             '"serial:///dev/ttyS3?baud=9600"',
-            '[thermal] port = "serial:///dev/ttyS3?baud=9600" is the card reader\'s port too; '
+            '[thermal] port = "serial:///dev/ttyS3?baud=9600" is the port of [card] too; '
             "each device has a port of its own",
         ),
         (
@@ -292,8 +293,8 @@ def test_every_setting_can_say_what_it_expects(table, key):
 
 
 def test_every_serial_device_can_be_chosen():
-    kinds = {kind for table in ("card", "thermal") for kind in _rule(table, "kind").choices}
-    assert kinds - {"none"} == set(drivers.TABLE)
+    kinds = {kind for table in SERIAL_TABLES for kind in _rule(table, "kind").choices}
+    assert kinds - {"none", *THERMAL_I2C, *THERMAL_VIDEO} == set(drivers.TABLE)
 
 
 def _rule(table: str, name: str):

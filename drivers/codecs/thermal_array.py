@@ -7,9 +7,11 @@ are the safe ones.
 import struct
 from dataclasses import dataclass, field
 from math import nan
+from typing import ClassVar
 
 from drivers.codecs.framing import NO_FRAME, WAIT, Dropped, FrameFinder, cut_short
 from drivers.readings import Junk, Reading, Sign, ThermalReading
+from drivers.thermal_watch import ThermalWatch
 
 WIDTH = 32
 HEIGHT = 24
@@ -134,10 +136,13 @@ class GyMcu90640Dialect:
     `mirror` turns the picture round, because the module's first column is the right edge of the scene.
     """
 
+    SPEEDS: ClassVar[tuple[int, ...]] = (115200, 460800, 9600)
+
     def __init__(self, *, mirror: bool = True, silence_s: float = 3.0) -> None:
         self.silence_s = silence_s
         self._mirror = mirror
         self._codec = ThermalArrayCodec()
+        self._watch = ThermalWatch()
         self._ask_at = 0.0
 
     def due(self, now: float) -> bytes:
@@ -149,18 +154,19 @@ class GyMcu90640Dialect:
 
     def feed(self, chunk: bytes, now: float) -> list[Reading]:
         """Return what the bytes mean."""
-        return [self._reading(found, now) for found in self._codec.feed(chunk)]
+        return [reading for found in self._codec.feed(chunk) for reading in self._readings(found, now)]
 
-    def _reading(self, found: FieldFrame | Emissivity | Dropped, now: float) -> Reading:
+    def _readings(self, found: FieldFrame | Emissivity | Dropped, now: float) -> list[Reading]:
         if isinstance(found, Dropped):
-            return Junk(at_mono=now, byte_count=found.byte_count)
+            return [Junk(at_mono=now, byte_count=found.byte_count)]
         if isinstance(found, Emissivity):
-            return Sign(at_mono=now, detail=f"emissivity {found.emissivity:.2f}")
+            return [Sign(at_mono=now, detail=f"emissivity {found.emissivity:.2f}")]
         self._ask_at = now + AUTOMATIC_EVERY_S
         celsius = _mirrored(found.celsius) if self._mirror else found.celsius
-        return ThermalReading(
+        field = ThermalReading(
             at_mono=now, width=WIDTH, height=HEIGHT, celsius=celsius, ambient_celsius=found.ambient_celsius
         )
+        return self._watch.see(field, now)
 
 
 def _mirrored(celsius: tuple[float, ...]) -> tuple[float, ...]:

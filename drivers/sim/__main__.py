@@ -9,7 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from drivers.errors import DriverError, PortSettingsError
-from drivers.sim.world import Wiring, World
+from drivers.sim.bench import USUAL, Wiring
+from drivers.sim.world import World
 
 EX_UNAVAILABLE, EX_CONFIG = 69, 78
 
@@ -23,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         wiring = Wiring(**{pin.name: getattr(options, pin.name) for pin in fields(Wiring)})
-        world = World(options.dir, wiring=wiring, walk=options.walk, camera_fps=options.camera_fps)
+        kinds = dict(pair.partition("=")[::2] for pair in options.device)
+        world = World(options.dir, wiring=wiring, walk=options.walk, camera_fps=options.camera_fps, kinds=kinds)
     except DriverError as error:
         print(f"drivers.sim: {error}", file=sys.stderr)
         return EX_CONFIG if isinstance(error, PortSettingsError) else EX_UNAVAILABLE
@@ -38,6 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dir", type=Path, required=True, help="the folder of sockets, terminals and pictures")
     parser.add_argument("--no-walk", dest="walk", action="store_false", help="nobody walks through by themselves")
     parser.add_argument("--camera-fps", type=float, default=5.0, help="pictures a second (default %(default)s)")
+    usual = ", ".join(f"{name}={kind}" for name, kind in USUAL.items())
+    parser.add_argument(
+        "--device", action="append", default=[], metavar="NAME=KIND", help=f"play another kind (default {usual})"
+    )
     for pin in fields(Wiring):
         flag = "--" + pin.name.replace("_", "-")
         parser.add_argument(flag, type=int, default=pin.default, metavar="GPIO", help="default GPIO %(default)s")

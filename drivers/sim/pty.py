@@ -2,18 +2,24 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import random
 import select
+import struct
 import threading
 import time
 import tty
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 TICK_S = 0.02  # unsolicited output and noise are at most this late; a 4 Hz frame has 0.25 s
 NOISE_BYTES_PER_TICK = 48  # 2400 bytes/s: a line at the wrong speed, not a flood
+JOINED_WITHIN_S = 0.26  # one period of a picture four times a second; an answer that is asked for may come so late
+TCGETS2 = 0x802C542A  # on the master it tells what the listener has set, speeds without a name of their own too
+_TERMIOS2 = struct.Struct("4I20x2I")
+BITS_PER_BYTE = 10  # start, eight, stop
 
 
 class SimDevice(Protocol):
@@ -31,22 +37,34 @@ class PtyDevice:
 
     Every method may be called from any thread. `unplug` is what a pulled cable is: the driver's open port fails at
     once, and the name is gone until `plug`.
+
+    `baud` is the speed that the device really has; a listener at another one hears garbage and says garbage. None: the
+    device has whatever speed the listener has.
     """
+
+    FAULTS: ClassVar[tuple[str, ...]] = (
+        "unplug", "noise", "silence", "torn", "flip", "half", "prelude", "joined", "wrong-speed",
+    )  # fmt: skip
 
     def __init__(
         self,
         link: Path,
         device: SimDevice,
         *,
+        baud: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         seed: int = 20261122,
     ) -> None:
         self.link = Path(link)
         self.device = device
+        self.baud = baud
         self._clock = clock
         self._random = random.Random(seed)
         self._lock = threading.RLock()
         self._faults: frozenset[str] = frozenset()
+        self._halved = False
+        self._waiting = b""
+        self._waits_until = 0.0
         self._thread: threading.Thread | None = None
         self._fds: tuple[int, ...] = ()
         self._wake = -1
@@ -124,8 +142,29 @@ class PtyDevice:
         self._set("flip", on)
 
     def half(self, on: bool = True) -> None:
-        """Send only the first half of every frame while on."""
-        self._set("half", on)
+        """Send the first half of one frame and then nothing while on."""
+        with self._lock:
+            self._halved = False
+            self._set("half", on)
+
+    def joined(self, on: bool = True) -> None:
+        """Send two frames in one write while on."""
+        self._set("joined", on)
+
+    def wrong_speed(self, on: bool = True) -> None:
+        """Let the device have another speed while on, as after a command or a dying battery."""
+        self._set("wrong-speed", on)
+
+    def fault(self, name: str) -> None:
+        """Begin a fault of `FAULTS`; it lasts until `heal`. Raises: ValueError for an unknown name."""
+        if name not in self.FAULTS:
+            raise ValueError(f"a serial line has no fault {name!r}; it has {', '.join(self.FAULTS)}")
+        if name == "unplug":
+            self.unplug()
+        elif name == "half":
+            self.half()
+        else:
+            self._set(name, True)
 
     def heal(self) -> None:
         """End every fault and plug the device in."""
@@ -156,21 +195,44 @@ class PtyDevice:
             ready = (both if listened else bell).poll(TICK_S * 1000)
             if any(fd == hear for fd, _ in ready):
                 return
-            chunk = _heard(master)
-            sent = self._distorted(chunk)
+            said_bauds = self._bauds(master)
+            chunk = resampled(_heard(master), *reversed(said_bauds))
+            sent = resampled(self._distorted(chunk, listened), *said_bauds)
             if listened or chunk:  # a real UART remembers nothing for a listener who comes later
                 self._send(master, sent)
 
-    def _distorted(self, chunk: bytes) -> bytes:
+    def _bauds(self, master: int) -> tuple[int, int]:
+        """Return the speed of the device and the speed of the listener."""
+        listener = _listeners_baud(master)
+        device = self.baud or listener
+        if "wrong-speed" in self._faults:
+            device = 9600 if device != 9600 else 115200
+        return device, listener
+
+    def _distorted(self, chunk: bytes, listened: bool) -> bytes:
         """Return what goes onto the line now: the device's words with the faults of the day."""
         now = self._clock()
         said = [self.device.answer(chunk, now) if chunk else b"", self.device.due(now)]
         faults = self._faults
-        if "silence" in faults:
+        if "silence" in faults or ("half" in faults and self._halved):
             return b""
         sent = b"".join(self._spoilt(frame, faults) for frame in said if frame)
+        if "half" in faults:
+            self._halved = listened and bool(sent)
+        if "joined" in faults or self._waiting:
+            sent = self._joined(sent, now)
         if "noise" in faults:
             return self._random.randbytes(max(len(sent), NOISE_BYTES_PER_TICK))
+        return sent
+
+    def _joined(self, frame: bytes, now: float) -> bytes:
+        """Keep a frame for the next one, though not for long: one that is asked for may be the only one."""
+        if frame and not self._waiting and "joined" in self._faults:
+            self._waiting, self._waits_until = frame, now + JOINED_WITHIN_S
+            return b""
+        if not frame and now < self._waits_until:
+            return b""
+        sent, self._waiting = self._waiting + frame, b""
         return sent
 
     def _spoilt(self, frame: bytes, faults: frozenset[str]) -> bytes:
@@ -202,3 +264,39 @@ def _heard(master: int) -> bytes:
         if error.errno != errno.EIO:  # EIO: the last listener has closed the port
             raise
         return b""
+
+
+def _listeners_baud(master: int) -> int:
+    settings = bytearray(_TERMIOS2.size)
+    fcntl.ioctl(master, TCGETS2, settings)
+    return int(_TERMIOS2.unpack(settings)[-1])
+
+
+def resampled(data: bytes, said_baud: int, heard_baud: int) -> bytes:
+    """Return what a receiver at one speed makes of bytes that were sent at another: it samples the same line."""
+    if said_baud == heard_baud or not data or not heard_baud:  # at 0 the listener has hung up
+        return data
+    line = [level for byte in data for level in (0, *(byte >> bit & 1 for bit in range(8)), 1)]
+    step = said_baud / heard_baud  # bits sent in the time of one bit heard
+    heard = bytearray()
+    at = 0.0
+    while (start := _next_start(line, at)) is not None:
+        levels = [_level(line, start + step * (bit + 1.5)) for bit in range(9)]
+        framed = levels[8] == 1  # without a stop bit a driver delivers a zero
+        heard.append(sum(level << bit for bit, level in enumerate(levels[:8])) if framed else 0)
+        at = start + step * (BITS_PER_BYTE - 0.5)
+    return bytes(heard)
+
+
+def _next_start(line: list[int], at: float) -> float | None:
+    """Return where a receiver that waits from here sees the line go low."""
+    index = int(at)
+    while index < len(line) and line[index]:
+        index += 1
+    if index >= len(line):
+        return None
+    return max(at, float(index))
+
+
+def _level(line: list[int], at: float) -> int:
+    return line[int(at)] if int(at) < len(line) else 1  # an idle line is high

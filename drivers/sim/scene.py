@@ -1,14 +1,16 @@
-"""Compose what the simulated camera sees, and put it into the camera's folder picture by picture.
+"""Compose what the simulated cameras see, and put it into a camera's folder picture by picture.
 
-A person is a photograph standing before a softly lit wall. Every picture has fresh noise, as a sensor's has: so a
-frozen camera is different from a person who stands still.
+A person is a photograph standing before a softly lit wall with a door, a notice and a skirting board. Every picture
+has fresh noise, as a sensor's has: so a frozen camera is different from a person who stands still. A thermal camera
+sees a warm blob in a cool room, as 16-bit pictures.
 """
 
+import abc
 import contextlib
 import logging
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -23,6 +25,12 @@ FADE_PX = 16  # the photograph's edges melt into the wall: a hard edge is a feat
 JPEG_QUALITY = 92
 PICTURES_KEPT = 3  # whoever just looked up the newest has two more periods to read it
 FACE_SHARE = 1.0
+OPTICS_SIGMA_PX = 1.0  # a cheap lens, well focused
+MISTED_SIGMA_PX = 9.0  # the same lens with breath on it
+BURNT_GAIN = 6.0  # the lowest sun in the lens
+HAND_BGR = (96, 112, 150)  # a palm so near that it has no lines
+HAND_SHARE = 0.92  # what it leaves free is a strip at the right
+PUSHED_PX = (64, 24)  # to the right and down: somebody leant a ladder on the camera
 
 
 def compose(picture: Any | None, face_share: float = FACE_SHARE) -> Any:
@@ -54,9 +62,17 @@ def _scaled(picture: Any, height: int) -> Any:
 
 
 def _wall() -> Any:
-    """Return a wall, brighter toward the upper left, where the lamp is."""
+    """Return a wall, brighter toward the upper left, where the lamp is, with what hangs and stands there."""
     rows, columns = np.linspace(0.0, 1.0, HEIGHT)[:, None], np.linspace(0.0, 1.0, WIDTH)[None, :]
     light = 168.0 - 40.0 * rows - 22.0 * columns
+    things = np.ones((HEIGHT, WIDTH))
+    things[60:430, 24:34] = things[60:430, 120:130] = things[60:70, 24:130] = 0.88  # a door frame
+    things[240:256, 104:116] = 1.3  # its handle
+    things[430:442] = 0.9  # the skirting board
+    things[70:230, 500:616] = 1.25  # a notice
+    for line in range(90, 215, 18):
+        things[line : line + 7, 516 : 590 + line % 5 * 4] = 0.9  # what is written on it
+    light = light * cv2.GaussianBlur(things, (0, 0), OPTICS_SIGMA_PX)
     return np.stack([light * tint for tint in (0.98, 1.0, 1.02)], axis=2).astype(np.uint8)
 
 
@@ -100,25 +116,25 @@ def load_picture(path: Path) -> Any:
     return pixels
 
 
-class CameraFolder:
-    """Write what the camera sees into a folder, `fps` pictures a second, each by an atomic rename."""
+class PictureFolder(abc.ABC):
+    """Write what a camera sees into a folder, `fps` pictures a second, each by an atomic rename."""
 
-    def __init__(self, folder: Path, *, fps: float = 5.0):
+    FAULTS: ClassVar[tuple[str, ...]]
+    SUFFIX: ClassVar[str]
+
+    def __init__(self, folder: Path, *, fps: float):
         self.folder = folder
         self._away = folder.with_name(folder.name + ".unplugged")
         self._period_s = 1.0 / fps
-        self._noise = Noise()
         self._turn = threading.Lock()
-        self._scene = compose(None)
         self._faults: set[str] = set()
         self._written = 0
         self._stop = threading.Event()
-        self._fresh = threading.Event()
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():  # yesterday's scene is not what stands here now
             old.unlink()
         self.write()
-        self._thread = threading.Thread(target=self._run, name="sim-camera", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"sim-{folder.name}", daemon=True)
         self._thread.start()
 
     @property
@@ -126,15 +142,10 @@ class CameraFolder:
         """Return how many pictures were written so far."""
         return self._written
 
-    def show(self, picture: Any | None, face_share: float = FACE_SHARE) -> None:
-        """Let a photograph stand before the camera, or nobody; the next picture shows it, written now."""
-        scene = compose(picture, face_share)
-        with self._turn:
-            self._scene = scene
-        self.write()
-
     def fault(self, name: str) -> None:
-        """Let the camera be "unplug"ged, "dark" or "frozen"."""
+        """Begin one of `FAULTS`. Raises: ValueError for any other."""
+        if name not in self.FAULTS:
+            raise ValueError(f"a camera has no fault {name!r}; it has {', '.join(self.FAULTS)}")
         with self._turn:
             self._faults.add(name)
             if name == "unplug" and self.folder.exists():
@@ -154,21 +165,23 @@ class CameraFolder:
         with self._turn:
             if self._faults & {"unplug", "frozen"}:
                 return
-            scene = np.zeros_like(self._scene) if "dark" in self._faults else self._scene
-            _, content = cv2.imencode(".jpg", self._noise.over(scene), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             self._written += 1
-            path = self.folder / f"{self._written:08d}.jpg"
+            path = self.folder / f"{self._written:08d}{self.SUFFIX}"
             making = self.folder / f".{path.name}"
-            making.write_bytes(content.tobytes())
+            making.write_bytes(self._picture())
             making.rename(path)
-            (self.folder / f"{self._written - PICTURES_KEPT:08d}.jpg").unlink(missing_ok=True)
+            (self.folder / f"{self._written - PICTURES_KEPT:08d}{self.SUFFIX}").unlink(missing_ok=True)
+
+    @abc.abstractmethod
+    def _picture(self) -> bytes:
+        """Return the content of the next file. Called with the lock held."""
 
     def _run(self) -> None:
         while not self._stop.wait(self._period_s):
             try:
                 self.write()
             except OSError as error:  # a full disk is a fault of the machine, not of the gate under test
-                log.error("simulated camera: no picture written (%s)", error)
+                log.error("simulated %s: no picture written (%s)", self.folder.name, error)
 
     def close(self) -> None:
         """Stop writing; the last pictures stay, as a closed world's camera is simply frozen."""
@@ -176,3 +189,83 @@ class CameraFolder:
         self._thread.join(2.0)
         with contextlib.suppress(OSError):
             self.heal()
+
+
+class CameraFolder(PictureFolder):
+    """Be a camera that looks at the place before the gate. Another seed gives another camera's noise."""
+
+    FAULTS: ClassVar[tuple[str, ...]] = ("unplug", "dark", "frozen", "overexposed", "blurred", "blocked", "moved")
+    SUFFIX: ClassVar[str] = ".jpg"
+
+    def __init__(self, folder: Path, *, fps: float = 5.0, seed: int = 1):
+        self._noise = Noise(seed=seed)
+        self._scene = compose(None)
+        super().__init__(folder, fps=fps)
+
+    def show(self, picture: Any | None, face_share: float = FACE_SHARE) -> None:
+        """Let a photograph stand before the camera, or nobody; the next picture shows it, written now."""
+        scene = compose(picture, face_share)
+        with self._turn:
+            self._scene = scene
+        self.write()
+
+    def _picture(self) -> bytes:
+        seen = self._noise.over(spoilt(self._scene, self._faults))
+        return cv2.imencode(".jpg", seen, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def spoilt(scene: Any, faults: set[str] | frozenset[str]) -> Any:
+    """Return the scene as a camera with these faults of `CameraFolder` sees it; before the sensor's noise."""
+    if "dark" in faults:
+        return np.zeros_like(scene)
+    if "moved" in faults:
+        shift = np.array([[1, 0, PUSHED_PX[0]], [0, 1, PUSHED_PX[1]]], np.float32)
+        scene = cv2.warpAffine(scene, shift, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
+    if "blocked" in faults:
+        scene = scene.copy()
+        scene[:, : round(WIDTH * HAND_SHARE)] = HAND_BGR
+        scene = cv2.GaussianBlur(scene, (0, 0), MISTED_SIGMA_PX)
+    if "blurred" in faults:
+        scene = cv2.GaussianBlur(scene, (0, 0), MISTED_SIGMA_PX)
+    if "overexposed" in faults:
+        scene = cv2.convertScaleAbs(scene, alpha=BURNT_GAIN)
+    return scene
+
+
+class ThermalFolder(PictureFolder):
+    """Be a Lepton 3.x on a PureThermal board: 160 × 120 pictures of 16-bit hundredths of a kelvin, four a second."""
+
+    FAULTS: ClassVar[tuple[str, ...]] = ("unplug", "agc", "zero", "frozen")
+    SUFFIX: ClassVar[str] = ".png"
+    WIDTH_PX, HEIGHT_PX = 160, 120
+    FACE_RADIUS_PX = 26.0  # a face at half a metre
+    NOISE_CELSIUS = 0.05
+
+    def __init__(self, folder: Path, *, fps: float = 4.0, ambient_celsius: float = 24.0, seed: int = 1):
+        self._random = np.random.default_rng(seed)
+        self._ambient_celsius = ambient_celsius
+        self._skin_celsius: float | None = None
+        super().__init__(folder, fps=fps)
+
+    def show(self, skin_celsius: float | None) -> None:
+        """Let a face of this temperature stand in the middle, or nobody; the next picture shows it, written now."""
+        with self._turn:
+            self._skin_celsius = skin_celsius
+        self.write()
+
+    def _picture(self) -> bytes:
+        raw = self._hundredths_kelvin()
+        if "zero" in self._faults:
+            raw = np.zeros_like(raw)
+        if "agc" in self._faults:  # what the board shows when nobody asked for temperatures: a pretty 8-bit picture
+            raw = np.interp(raw, (raw.min(), raw.max()), (0, 255)).astype(np.uint8)
+        return cv2.imencode(self.SUFFIX, raw)[1].tobytes()
+
+    def _hundredths_kelvin(self) -> Any:
+        celsius = np.full((self.HEIGHT_PX, self.WIDTH_PX), self._ambient_celsius)
+        if self._skin_celsius is not None:
+            down, across = np.mgrid[0 : self.HEIGHT_PX, 0 : self.WIDTH_PX]
+            radius = np.hypot(across - self.WIDTH_PX / 2, down - self.HEIGHT_PX / 2)
+            celsius[radius <= self.FACE_RADIUS_PX] = self._skin_celsius
+        celsius += self._random.normal(0.0, self.NOISE_CELSIUS, celsius.shape)
+        return np.rint(celsius * 100 + 27315).astype(np.uint16)

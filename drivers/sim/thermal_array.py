@@ -3,6 +3,7 @@
 import random
 import struct
 import threading
+from typing import ClassVar
 
 from drivers.codecs.framing import NO_FRAME, Dropped, FrameFinder
 from drivers.codecs.thermal_array import EMISSIVITY_MOST, FIELD_HEAD, HEAD, HEIGHT, RATE_CODES, WIDTH
@@ -14,6 +15,12 @@ EDGE_COOLING_CELSIUS = 2.0
 NOISE_CELSIUS = 0.05
 COMMAND_BYTES = 4
 HUNDREDTHS = 100
+DEAD_PIXEL = 3 * WIDTH + 5  # where the faults break one: above the face, so that a person does not cover it
+DEAD_CELSIUS = {"dead-pixel-cold": 0.0, "dead-pixel-hot": 300.0, "minus-273": -273.15}
+WARM_UP_CELSIUS_PER_S = 0.1  # the first minute after power-up of a real sensor, a little hurried
+WARM_UP_MOST_CELSIUS = 6.0
+UNCOMPENSATED = 0.25  # the share of its own warming that the sensor shows in the pixels
+HOT_CELSIUS = 60.0
 
 
 class SimThermalArray:
@@ -21,6 +28,8 @@ class SimThermalArray:
 
     The scene is held as a camera sees it; on the wire each row is mirrored, as the real module sends it.
     """
+
+    FAULTS: ClassVar[tuple[str, ...]] = (*DEAD_CELSIUS, "stale", "checksum", "cut-by-next", "drift", "ambient-60")
 
     def __init__(self, *, ambient_celsius: float = 24.0, rate_hz: float = 4.0, seed: int = 1) -> None:
         self.ambient_celsius = ambient_celsius
@@ -34,7 +43,11 @@ class SimThermalArray:
         self._skin_celsius: float | None = None
         self._centre = (WIDTH / 2, HEIGHT / 2)
         self._last = b""
-        self._forget_faults()
+        self._now = 0.0
+        self._faults: set[str] = set()
+        self._warming_since = 0.0
+        self._drift_celsius = 0.0
+        self._dead: dict[int, float] = {}
 
     def show(self, skin_celsius: float | None, *, centre: tuple[float, float] = (WIDTH / 2, HEIGHT / 2)) -> None:
         """Let a person stand there with this skin temperature, None for an empty room.
@@ -53,21 +66,34 @@ class SimThermalArray:
     def answer(self, chunk: bytes, now: float = 0.0) -> bytes:
         """Return the module's answers to the commands in these bytes; most commands have none."""
         with self._lock:
+            self._now = now
             found = self._finder.feed(chunk)
             return b"".join(self._obey(command) for command in found if not isinstance(command, Dropped))
 
     def due(self, now: float) -> bytes:
         """Return the next frame of automatic output when its time has come."""
         with self._lock:
+            self._now = now
             if not self._automatic or now < self._next_at:
                 return b""
             self._next_at = now + self._period_s
-            return self._frame()
+            frame = self._frame()
+            return frame[: self._random.randrange(1, len(frame))] + frame if "cut-by-next" in self._faults else frame
+
+    def fault(self, name: str) -> None:
+        """Begin a fault. Raises: ValueError for an unknown name."""
+        if name not in self.FAULTS:
+            raise ValueError(f"unknown fault {name!r}; use one of: {', '.join(self.FAULTS)}")
+        if name in DEAD_CELSIUS:
+            self.kill_pixel(DEAD_PIXEL, DEAD_CELSIUS[name])
+        with self._lock:
+            self._faults.add(name)
+            self._warming_since = self._now if name == "drift" else self._warming_since
 
     def freeze(self, on: bool = True) -> None:
         """Send the same frame again and again while on."""
         with self._lock:
-            self._frozen = on
+            self._set("stale", on)
 
     def kill_pixel(self, index: int, celsius: float = -273.15) -> None:
         """Let one pixel of the scene show this value for ever."""
@@ -77,7 +103,7 @@ class SimThermalArray:
     def spoil_checksum(self, on: bool = True) -> None:
         """Send a wrong checksum while on."""
         with self._lock:
-            self._spoilt = on
+            self._set("checksum", on)
 
     def drift(self, celsius: float) -> None:
         """Show everything this much too warm, as in the first minutes after power-up."""
@@ -87,12 +113,15 @@ class SimThermalArray:
     def heal(self) -> None:
         """End every fault."""
         with self._lock:
-            self._forget_faults()
+            self._faults.clear()
+            self._drift_celsius = 0.0
+            self._dead.clear()
 
-    def _forget_faults(self) -> None:
-        self._frozen = self._spoilt = False
-        self._drift_celsius = 0.0
-        self._dead: dict[int, float] = {}
+    def _set(self, fault: str, on: bool) -> None:
+        if on:
+            self._faults.add(fault)
+        else:
+            self._faults.discard(fault)
 
     def _obey(self, command: bytes) -> bytes:
         _, code, value, _ = command
@@ -110,20 +139,29 @@ class SimThermalArray:
         return b""
 
     def _frame(self) -> bytes:
-        if not (self._frozen and self._last):
-            rows = [[self._celsius_at(column, row) for column in range(WIDTH)] for row in range(HEIGHT)]
+        if not ("stale" in self._faults and self._last):
+            warmed = self._warmed_celsius()
+            error = self._drift_celsius + warmed * UNCOMPENSATED
+            rows = [[self._celsius_at(column, row, error) for column in range(WIDTH)] for row in range(HEIGHT)]
             wire = [celsius for row in rows for celsius in reversed(row)]
-            self._last = encode_field(wire, self.ambient_celsius)
-        if self._spoilt:
+            own = HOT_CELSIUS if "ambient-60" in self._faults else self.ambient_celsius + warmed
+            self._last = encode_field(wire, own)
+        if "checksum" in self._faults:
             return self._last[:-1] + bytes([self._last[-1] ^ 0xFF])
         return self._last
 
-    def _celsius_at(self, column: int, row: int) -> float:
+    def _warmed_celsius(self) -> float:
+        """Return by how much the sensor itself has warmed since the fault `drift` began."""
+        if "drift" not in self._faults:
+            return 0.0
+        return min(WARM_UP_MOST_CELSIUS, WARM_UP_CELSIUS_PER_S * (self._now - self._warming_since))
+
+    def _celsius_at(self, column: int, row: int, error_celsius: float) -> float:
         dead = self._dead.get(row * WIDTH + column)
         if dead is not None:
             return dead
         noise = self._random.uniform(-NOISE_CELSIUS, NOISE_CELSIUS)
-        return self._true_celsius_at(column, row) + self._drift_celsius + noise
+        return self._true_celsius_at(column, row) + error_celsius + noise
 
     def _true_celsius_at(self, column: int, row: int) -> float:
         if self._skin_celsius is None:

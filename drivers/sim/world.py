@@ -1,11 +1,8 @@
 """Run a simulated street corner: a card reader, a thermal sensor, a camera and a barrier, and the people before them.
 
-Everything lives in one folder:
+The devices stand on a `Bench` (drivers/sim/bench.py), which says what lies in the folder. Beside them there is
 
-    card.tty  thermal.tty      pseudo-terminals that speak the real bytes
-    camera/                    pictures of who stands there (camera source folder:///DIR/camera?newest=1&fps=10)
-    wires.sock  wires.jsonl    the barrier's wires (factory sentinel-sim:DIR/wires.sock), and the journal of their edges
-    world.sock                 requests: one JSON object a line, one answer a line; `client(DIR).do(do="state")`
+    world.sock    requests: one JSON object a line, one answer a line; `client(DIR).do(do="state")`
 
 A person who is let through walks through: the pass sensor fires and the place is empty again.
 """
@@ -16,41 +13,25 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drivers.errors import DriverError, PortLost, PortSettingsError
-from drivers.readings import CardKind
-from drivers.sim.idcard import CardData, SimIdCardReader, encode_text
-from drivers.sim.pty import PtyDevice
-from drivers.sim.thermal_array import SimThermalArray
-from drivers.sim.wires import PRESS_S, Edge, UnixServer, WiresServer
+from drivers.errors import DriverError, PortLost
+from drivers.readings import CardKind, Leaf
+from drivers.sim.bench import OUTPUTS, Bench, Wiring
+from drivers.sim.idcard import CardData, encode_text
+from drivers.sim.wires import UnixServer
 
 log = logging.getLogger(__name__)
 
 WALK_S = 0.3  # from the relay's edge to the pass sensor: a leaf that opens at once and a quick walker
+PRESS_S = 0.3  # how long a finger stays on a button
+STANDS_AT_MM = 500  # where people stop before a gate
 REQUEST_BYTES = 1_000_000
 ANSWER_S = 10.0  # the slowest request reads a large photograph on a busy machine
-SERIAL_FAULTS = ("unplug", "noise", "silence", "torn", "flip", "half", "prelude")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wiring:
-    """Say which GPIO numbers the simulated barrier is wired to; all inputs are contacts to ground."""
-
-    relay: int = 17
-    pass_sensor: int = 27
-    fire: int = 22
-    green: int = 23
-    amber: int = 24
-    red: int = 25
-    buzzer: int = 18
-
-    def __post_init__(self):
-        pins = asdict(self)
-        if len(set(pins.values())) != len(pins):
-            raise PortSettingsError(f"the wiring uses a pin twice: {pins}; give each its own")
+CODE_BYTES = 4096
+NUMBER_PLACES, BORN = 18, slice(6, 14)  # of an ID number
 
 
 class RequestError(DriverError):
@@ -64,37 +45,42 @@ class World:
     """
 
     def __init__(
-        self, directory: Path | str, *, wiring: Wiring | None = None, walk: bool = True, camera_fps: float = 5.0
+        self,
+        directory: Path | str,
+        *,
+        wiring: Wiring | None = None,
+        walk: bool = True,
+        camera_fps: float = 5.0,
+        kinds: Mapping[str, str] | None = None,
     ):
-        from drivers.sim import scene  # OpenCV is for who hosts a world, not for who talks to one
+        from drivers.sim import scene
 
         self.directory = Path(directory).absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.wiring = wiring or Wiring()
         self._turn = threading.RLock()
         self._walk, self._fire = walk, False
         self._visit = 0  # counts arrivals: who walks out late must not take the next person along
         self._present = self._carded = False
         self._skin_celsius: float | None = None
-        self._faults: dict[str, set[str]] = {name: set() for name in ("card", "thermal", "camera", "barrier")}
-        self.wires = WiresServer(
-            self.directory / "wires.sock", journal=self.directory / "wires.jsonl", on_edge=self._edge
-        )
-        for pin in (self.wiring.pass_sensor, self.wiring.fire):
-            self.wires.set(pin, 1)  # a dry contact at rest, pulled up
-        self.reader, self.array = SimIdCardReader(), SimThermalArray()
-        self.card_line = PtyDevice(self.directory / "card.tty", self.reader)
-        self.thermal_line = PtyDevice(self.directory / "thermal.tty", self.array)
-        self.card_line.start()
-        self.thermal_line.start()
         self._photograph = scene.load_picture
-        self.camera = scene.CameraFolder(self.directory / "camera", fps=camera_fps)
+        self.bench = Bench(
+            self.directory,
+            wiring=wiring or Wiring(),
+            kinds=kinds or {},
+            camera_fps=camera_fps,
+            on_relay=self._relay_moved,
+        )
         self._verbs: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-            "arrive": self._do_arrive, "card": self._do_card, "leave": self._do_leave, "fault": self._do_fault,
-            "heal": self._do_heal, "fire": self._do_fire, "walk": self._do_walk, "press": self._do_press,
-            "edges": self._do_edges, "state": self._do_state,
+            "arrive": self._do_arrive, "card": self._do_card, "leave": self._do_leave, "scan": self._do_scan,
+            "fault": self._do_fault, "heal": self._do_heal, "fire": self._do_fire, "walk": self._do_walk,
+            "press": self._do_press, "edges": self._do_edges, "state": self._do_state, "faults": self._do_faults,
         }
         self._control = UnixServer(self.directory / "world.sock", _Control, self)
+
+    @property
+    def reader(self) -> Any:
+        """The simulated card reader."""
+        return self.bench.models["card"]
 
     def do(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do one request and return its answer; never raises for a request that is wrong."""
@@ -116,10 +102,9 @@ class World:
         share = _number(request, "face_share", 0.1, 8.0) if "face_share" in request else 1.0
         picture = None if request.get("picture") is None else self._photograph(Path(request["picture"]))
         self._empty()  # only now: a request that is wrong changes nothing
-        self.camera.show(picture, share)
+        self._show_picture(picture, share)
         self._present = True
-        self.array.show(skin)
-        self._skin_celsius = skin
+        self._show_body(skin, STANDS_AT_MM)
         if card is not None:
             self._place(card)
         return {"visit": self._visit}
@@ -138,41 +123,70 @@ class World:
 
     def _do_leave(self, request: Mapping[str, Any]) -> dict[str, Any]:
         self._empty()
-        self.camera.show(None)
+        self._show_picture(None, 1.0)
+        return {}
+
+    def _show_picture(self, picture: Any | None, share: float) -> None:
+        for name in ("camera", "infrared"):
+            if name in self.bench.models:
+                self.bench.models[name].show(picture, share)
+
+    def _show_body(self, skin_celsius: float | None, distance_mm: int | None) -> None:
+        """Let the other senses feel a body, or that the place is empty."""
+        self._skin_celsius = skin_celsius
+        models = self.bench.models
+        if "thermal" in models:
+            models["thermal"].show(skin_celsius)
+        if "distance" in models:
+            models["distance"].show(distance_mm)
+        if "presence" in models:
+            here = distance_mm is not None
+            models["presence"].show(moving=here, still=here, distance_mm=distance_mm)
+
+    def _do_scan(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Hold a code before the scanner."""
+        content = request.get("content")
+        if not isinstance(content, str) or not 0 < len(content) <= CODE_BYTES:
+            raise RequestError("content is not a text; give the code's text")
+        self.bench.models["scanner"].scan(content.encode())
         return {}
 
     def _empty(self) -> None:
         """Take card and warmth away; the picture is changed by the caller, once."""
         self._visit += 1
         self._present = self._carded = False
-        self._skin_celsius = None
         self.reader.remove()
-        self.array.show(None)
+        self._show_body(None, None)
 
     # — the barrier —
 
-    def _edge(self, edge: Edge) -> None:
-        if edge.pin == self.wiring.relay and edge.value and edge.cause == "driven":
-            with self._turn:
-                visit = self._visit
-                walks = self._walk and "jam" not in self._faults["barrier"]
-            if walks:
-                self.wires.later(WALK_S, lambda: self._walk_through(visit))
-
-    def _walk_through(self, visit: int) -> None:
-        self.wires.press(self.wiring.pass_sensor, PRESS_S)
+    def _relay_moved(self, leaf: Leaf, on: bool) -> None:
+        if not on:
+            return
         with self._turn:
-            if self._visit == visit and self._present:
+            visit, walks = self._visit, self._walk
+        if walks:
+            self.bench.wires.later(WALK_S, lambda: self._walk_through(leaf, visit))
+
+    def _walk_through(self, leaf: Leaf, visit: int) -> None:
+        went = self.bench.house.walk(leaf)
+        with self._turn:
+            if went and leaf is Leaf.IN and self._visit == visit and self._present:
                 self._do_leave({})
 
     def _do_press(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Fire the pass sensor with nobody let through: a tail-gater."""
-        self.wires.press(self.wiring.pass_sensor, PRESS_S)
+        """Close a contact for a moment: the pass sensor with nobody let through, the exit button, the key switch."""
+        name = request.get("input", "pass_sensor")
+        known = ("pass_sensor", "pass_sensor_out", "tailgate", "exit_button", "key_switch")
+        if name not in known:
+            raise RequestError(f"no input {name!r}; there are {', '.join(known)}")
+        self.bench.set_input(name, True)
+        self.bench.wires.later(PRESS_S, lambda: self.bench.set_input(name, False))
         return {}
 
     def _do_fire(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self.wires.set(self.wiring.fire, 0 if _flag(request, "on") else 1)
-        self._fire = request["on"]
+        self._fire = _flag(request, "on")
+        self.bench.house.fire(self._fire)
         return {}
 
     def _do_walk(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,11 +194,15 @@ class World:
         return {}
 
     def _do_edges(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return {"edges": [asdict(edge) for edge in self.wires.edges(self.wiring.relay)]}
+        return {"edges": [asdict(edge) for edge in self._edges(request.get("leaf", "in"))]}
+
+    def _edges(self, leaf: str) -> Any:
+        wiring = self.bench.wiring
+        return self.bench.wires.edges(wiring.relay if leaf == "in" else wiring.relay_out)
 
     def _do_state(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        levels = self.wires.outputs()
-        names = ("relay", "green", "amber", "red", "buzzer")
+        levels = self.bench.wires.outputs()
+        known = self.bench.known_faults()
         return {
             "present": self._present,
             "card": self._carded,
@@ -192,60 +210,38 @@ class World:
             "visit": self._visit,
             "walk": self._walk,
             "fire": self._fire,
-            "outputs": {name: levels.get(getattr(self.wiring, name), 0) for name in names},
-            "faults": {device: sorted(faults) for device, faults in self._faults.items()},
-            "pictures": self.camera.written,
+            "outputs": {name: levels.get(getattr(self.bench.wiring, name), 0) for name in OUTPUTS},
+            "faults": {device: sorted(self.bench.faults.get(device, ())) for device in known},
+            "pictures": self.bench.camera.written,
         }
 
     # — faults —
 
-    def _fault_table(self) -> dict[str, dict[str, Callable[[], None]]]:
-        def serial(line: PtyDevice) -> dict[str, Callable[[], None]]:
-            return {name: getattr(line, name) for name in SERIAL_FAULTS}
-
-        def camera(name: str) -> Callable[[], None]:
-            return lambda: self.camera.fault(name)
-
-        return {
-            "card": {**serial(self.card_line), "broken": self.reader.break_down},
-            "thermal": {**serial(self.thermal_line), "frozen": self.array.freeze},
-            "camera": {name: camera(name) for name in ("unplug", "dark", "frozen")},
-            "barrier": {"unplug": self.wires.unplug, "jam": lambda: None},  # a jam is the walk that does not happen
-        }
+    def _do_faults(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"faults": self.bench.known_faults()}
 
     def _do_fault(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        table = self._fault_table()
+        known = self.bench.known_faults()
         device, fault = request.get("device"), request.get("fault")
-        if device not in table:
-            raise RequestError(f"unknown device {device!r}; known are {', '.join(table)}")
-        if fault not in table[device]:
-            raise RequestError(f"device {device} has no fault {fault!r}; it has {', '.join(table[device])}")
-        table[device][fault]()
-        self._faults[device].add(fault)
+        if device not in known:
+            raise RequestError(f"unknown device {device!r}; known are {', '.join(known)}")
+        if fault not in known[device]:
+            raise RequestError(f"device {device} has no fault {fault!r}; it has {', '.join(known[device])}")
+        self.bench.fault(str(device), str(fault))
         return {}
 
     def _do_heal(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        heal: dict[str, tuple[Callable[[], None], ...]] = {
-            "card": (self.reader.repair, self.card_line.heal),
-            "thermal": (self.array.heal, self.thermal_line.heal),
-            "camera": (self.camera.heal,),
-            "barrier": (self.wires.plug,),
-        }
+        known = self.bench.known_faults()
         device = request.get("device")
-        if device not in heal:
-            raise RequestError(f"unknown device {device!r}; known are {', '.join(heal)}")
-        for act in heal[device]:
-            act()
-        self._faults[device].clear()
+        if device not in known:
+            raise RequestError(f"unknown device {device!r}; known are {', '.join(known)}")
+        self.bench.heal(str(device))
         return {}
 
     def close(self) -> None:
         """End the world: the cables are pulled, the outputs drop."""
         self._control.stop()
-        self.wires.close()
-        self.camera.close()
-        self.card_line.close()
-        self.thermal_line.close()
+        self.bench.close()
 
 
 class _Control(socketserver.StreamRequestHandler):
@@ -284,6 +280,9 @@ def card_from(fields: Any) -> CardData:
         if not isinstance(fields[name], str | list):
             raise RequestError(f"card field {name!r} is not text")
     values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    number = values.get("number", "")
+    if "birth" not in values and len(number) == NUMBER_PLACES:
+        values["birth"] = number[BORN]  # a card that contradicts itself must be asked for
     try:
         if "kind" in values:
             values["kind"] = CardKind(values["kind"])

@@ -25,6 +25,7 @@ FAMILIES = {
     "act": ("register", "open"),
     "models": ("models",),
     "people": ("people",),
+    "issue": ("issue",),
     "drill": ("drill",),
 }
 EXIT_CODES = """exit codes:

@@ -10,14 +10,6 @@ from typing import Any
 from sentinel.cli import add_verb
 from sentinel.core.errors import UsageError
 
-SERIAL = ("unplug", "noise", "silence", "torn", "flip", "half", "prelude")
-FAULTS = {
-    "card": (*SERIAL, "broken"),
-    "thermal": (*SERIAL, "frozen"),
-    "camera": ("unplug", "dark", "frozen"),
-    "barrier": ("unplug", "jam"),
-}
-
 
 def add(subparsers: Any) -> None:
     """Add `drill`."""
@@ -26,12 +18,11 @@ def add(subparsers: Any) -> None:
         "drill",
         run_drill,
         summary="Break or heal a simulated device of the demo, or raise the fire alarm.",
-        example="sentinelctl drill card unplug      (and then: sentinelctl drill card heal)",
+        example="sentinelctl drill card unplug      (then: sentinelctl drill card heal; all there are: drill list)",
         exits="0 done, 64 no such device or fault, 69 no simulated world runs",
     )
-    drill.add_argument("device", choices=(*FAULTS, "fire"))
-    known = "; ".join(f"{name}: {', '.join(each)}" for name, each in FAULTS.items())
-    drill.add_argument("fault", help=f"heal, or {known}; fire: on, off")
+    drill.add_argument("device", help='a device, "fire", or "list" for every device and its faults')
+    drill.add_argument("fault", nargs="?", default="", help="a fault of the device, or heal; fire: on, off")
     drill.add_argument("--world", type=Path, help="the world's folder (default: $SENTINEL_SIM_DIR)")
 
 
@@ -42,21 +33,34 @@ def run_drill(args: argparse.Namespace) -> int:
     directory = args.world or os.environ.get("SENTINEL_SIM_DIR")
     if not directory:
         raise UsageError("no simulated world named; use --world DIR or set SENTINEL_SIM_DIR, as scripts/demo prints it")
-    request = _request(args.device, args.fault)
     with contextlib.closing(client(Path(directory))) as world:
-        answer = world.do(**request)
+        known: dict[str, list[str]] = world.do(do="faults")["faults"]
+        if args.device == "list":
+            return _list(known, args)
+        answer = world.do(**_request(args.device, args.fault, known))
     if not args.quiet:
         print(json.dumps(answer, ensure_ascii=False))
     return 0
 
 
-def _request(device: str, fault: str) -> dict[str, Any]:
+def _list(known: dict[str, list[str]], args: argparse.Namespace) -> int:
+    if args.json:
+        print(json.dumps({"schema": "sentinel.drill/1", "faults": known}))
+    else:
+        for device, faults in known.items():
+            print(f"{device}: {', '.join(faults)}")
+    return 0
+
+
+def _request(device: str, fault: str, known: dict[str, list[str]]) -> dict[str, Any]:
     if device == "fire":
         if fault not in ("on", "off"):
             raise UsageError("fire is on or off")
         return {"do": "fire", "on": fault == "on"}
+    if device not in known:
+        raise UsageError(f"no device {device!r} here; there are {', '.join(known)}, fire")
     if fault == "heal":
         return {"do": "heal", "device": device}
-    if fault not in FAULTS[device]:
-        raise UsageError(f"{device} has no fault {fault!r}; it has {', '.join(FAULTS[device])}")
+    if fault not in known[device]:
+        raise UsageError(f"{device} has no fault {fault!r}; it has {', '.join(known[device])}, heal")
     return {"do": "fault", "device": device, "fault": fault}

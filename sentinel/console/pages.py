@@ -27,7 +27,7 @@ SHOW_S = 6.0  # how long a person's result stays on the screen: longer than a pa
 # What a person can do about it alone; whoever was held for any other reason, a high temperature too, reads the same.
 _ASKING = {
     "face-unusable": "look", "face-missing": "look", "face-several": "single", "face-unknown": "card",
-    "card-missing": "card", "card-unreadable": "again",
+    "card-missing": "card", "card-unreadable": "again", "pass-unreadable": "code",
 }  # fmt: skip
 _PANELS = {  # state → icon and text
     "idle": ("face", "screen.idle"),
@@ -38,6 +38,7 @@ _PANELS = {  # state → icon and text
     "single": ("face", "screen.hold.face-several"),
     "card": ("card", "screen.hold.card-missing"),
     "again": ("card", "screen.hold.card-unreadable"),
+    "code": ("card", "screen.hold.pass-unreadable"),
     "wait": ("hand", "console.screen.wait"),
     "refuse": ("hand", "screen.refuse"),
     "staff": ("staff", "screen.fault"),

@@ -1,4 +1,4 @@
-"""Join card, face and temperature readings of ONE person into an attempt.
+"""Join card, code, face and temperature readings of ONE person into an attempt.
 
 The rule, in the order in which it is applied:
 
@@ -15,7 +15,10 @@ The rule, in the order in which it is applied:
    face.)
 4. An attempt without a card ends without a trace when its face leaves: somebody walked by.
 5. Another card closes the open attempt as it is and begins the next.
-6. Who was decided on is not decided on again while still in view, nor within `repeat_s`, unless a card is shown.
+6. Who was decided on is not decided on again while in view, nor within `repeat_s`, unless a card or a pass is shown.
+7. A pass is like a card whose holder has no face, and beside a card it changes nothing; what is no pass is like a card
+   that cannot be read. A code that stays before the scanner is one showing, until it was away for `repeat_s`.
+8. Near the limit one temperature is not enough: the attempt stays open until several agree, or the window ends.
 
 What it cannot see: two people who change places between two frames of the camera, or with no camera at all.
 Vision that died must be told as `see_nobody`, since its track numbers begin again.
@@ -23,17 +26,16 @@ Vision that died must be told as `see_nobody`, since its track numbers begin aga
 
 import math
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from drivers.readings import CardKind, CardReading
 from recognition.readings import FaceReading
-from sentinel.core.model import Attempt, Person, Profile, SkinTemperature
+from sentinel.core.measures import Measures
+from sentinel.core.model import Attempt, PassProblem, Person, Profile, ShownPass, SkinTemperature
 from sentinel.core.policy import is_face_of
-from sentinel.core.thermometry import STALE
 
 BLINK_S = 0.5  # detectors lose a turning head for a few of their ten frames a second; nobody swaps places so fast
 _LOOKS_KEPT = 256  # eight seconds of a 30 Hz camera, twice the window; the oldest is dropped
-_TEMPERATURES_KEPT = 64  # eight seconds of an 8 Hz module; the oldest is dropped
 _CLOSED_KEPT = 8  # `due` is asked after every reading, so one waits; the oldest is dropped, and nobody passes by it
 
 
@@ -52,6 +54,7 @@ class _Presence:
     track: int | None = None
     known_as: str | None = None  # the token of the person identified here
     card: tuple[CardKind, str] | None = None
+    code: str | None = None  # the mark of the pass shown here
     decided: bool = False
     looks: deque[_Look] = field(default_factory=lambda: deque(maxlen=_LOOKS_KEPT))
 
@@ -61,31 +64,46 @@ class _Open:
     """The attempt that is being gathered."""
 
     started_mono: float
-    asked_mono: float  # the window runs from here: the card's time, or the first face's
+    asked_mono: float  # the window runs from here: the card's time, the code's, or the first face's
     presence: _Presence
     card: CardReading | None = None
     holder: Person | None = None
     trouble: bool = False
+    shown: ShownPass | None = None
+
+    @property
+    def has_pass(self) -> bool:
+        return self.shown is not None and self.shown.readable
 
     @property
     def shown_something(self) -> bool:
-        return self.card is not None or self.trouble
+        return self.card is not None or self.trouble or self.shown is not None
 
 
 class Fuser:
     """Gather readings and give attempts. Not thread-safe: one thread decides. See the module for the rule."""
 
-    def __init__(self, profile: Profile, temperature: bool, window_s: float = 4.0, repeat_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        temperature: bool,
+        window_s: float = 4.0,
+        repeat_s: float = 5.0,
+        *,
+        limit_celsius: float | None = None,
+        margin_celsius: float = 0.0,
+    ) -> None:
         self._profile = profile
         self._temperature = temperature
         self._window_s = window_s
         self._repeat_s = repeat_s
+        self._measures = Measures(fresh_s=window_s, limit_celsius=limit_celsius, margin_celsius=margin_celsius)
         self._here = _Presence(since_mono=-math.inf)
         self._gone: _Presence | None = None  # the face that was here last, while nobody is in view
         self._open: _Open | None = None
         self._closed: deque[Attempt] = deque(maxlen=_CLOSED_KEPT)
-        self._temperatures: deque[SkinTemperature] = deque(maxlen=_TEMPERATURES_KEPT)
         self._decided_at: dict[int | str, float] = {}  # by track and by person
+        self._codes: dict[str, float] = {}  # when each code was last before the scanner, by its mark
 
     def see_card(self, card: CardReading, holder: Person | None, now: float) -> None:
         """Take a card that was read, with the roster's person for its number."""
@@ -97,24 +115,48 @@ class Fuser:
             elif before.presence is self._here:
                 self._open = before  # the same card once more
                 return
-        if self._here.decided or self._here.card not in (None, shown):
-            here = self._here
-            here.until_mono = now
-            since = max(now, here.since_mono)  # what a decision used up stays used up
-            self._here = _Presence(since_mono=since, track=here.track, known_as=here.known_as)
+        another = self._here.card not in (None, shown)
+        if self._here.decided or another:
+            self._begin_side(now, another=another)
         self._here.card = shown
-        joins = before is not None and before.card is None and before.presence is self._here
-        started = before.started_mono if before is not None and joins else now
-        self._open = _Open(started_mono=started, asked_mono=now, presence=self._here, card=card, holder=holder)
+        opened = _Open(started_mono=now, asked_mono=now, presence=self._here, card=card, holder=holder)
+        if before is not None and before.card is None:
+            if before.presence is self._here:
+                opened.started_mono = before.started_mono
+                opened.shown = before.shown if before.has_pass else None
+            elif before.has_pass:
+                self._close(before, now)  # somebody else's, who waits for an answer
+        self._open = opened
 
     def see_card_trouble(self, now: float) -> None:
         """Take notice that a card lies on the reader and cannot be read."""
-        if self._open is not None and not self._has_left(self._open):
-            self._open.trouble = True
-        else:
-            # Who was decided on already is not let in once more by it: such an attempt has nobody's readings.
-            presence = _Presence(since_mono=now, until_mono=now) if self._here.decided else self._here
-            self._open = _Open(started_mono=now, asked_mono=now, presence=presence, trouble=True)
+        self._open_for_trouble(now).trouble = True
+
+    def see_pass(self, shown: ShownPass, now: float) -> None:
+        """Take a code that was shown, whatever it turned out to be."""
+        another = shown.readable and self._here.code not in (None, shown.mark)
+        if self._lies_there(shown.mark, now):
+            if another:  # two codes by turns: nobody can say whose temperature comes next
+                self._begin_side(now, another=True)
+            if shown.readable:
+                self._here.code = shown.mark
+            return
+        if not shown.readable:
+            trouble = self._open_for_trouble(now)
+            trouble.shown = trouble.shown or shown
+            return
+        before = self._open
+        if before is not None and before.card is not None and before.presence is self._here and not another:
+            before.shown, self._here.code = shown, shown.mark
+            return
+        if before is not None and (before.card is not None or before.has_pass):
+            self._close(before, now)
+        if self._here.decided or another:
+            self._begin_side(now, another=another)
+        self._here.code = shown.mark
+        self._open = _Open(started_mono=now, asked_mono=now, presence=self._here, shown=shown)
+        if before is not None and before.presence is self._here:
+            self._open.started_mono = before.started_mono
 
     def see_face(self, face: FaceReading, person: Person | None, now: float) -> None:
         """Take a face in view, with the roster's person when it was identified."""
@@ -145,7 +187,7 @@ class Fuser:
 
     def see_temperature(self, temperature: SkinTemperature, now: float) -> None:
         """Take what the thermal module measured, or why it did not."""
-        self._temperatures.append(temperature)
+        self._measures.take(temperature)
 
     def claim(self, now: float) -> str | None:
         """Return the token of the person vision should look for: the card's holder while a face is awaited."""
@@ -185,6 +227,7 @@ class Fuser:
                 track=face.track,
                 known_as=gone.known_as,
                 card=here.card or gone.card,
+                code=here.code or gone.code,
                 decided=here.decided or gone.decided,
             )
             if opened is not None and opened.presence in (gone, here):
@@ -195,6 +238,16 @@ class Fuser:
             return
         self._change_to(face)
         self._here.card = here.card  # perhaps this person's, already decided on: another card is another person
+        self._here.code = here.code
+
+    def _begin_side(self, now: float, *, another: bool) -> None:
+        """Join nothing read so far with what is shown next, by another person or by one who was decided on."""
+        here = self._here
+        here.until_mono = now
+        since = max(now, here.since_mono)  # what a decision used up stays used up
+        self._here = _Presence(since_mono=since, track=here.track, known_as=here.known_as)
+        if not another:
+            self._here.card, self._here.code = here.card, here.code
 
     def _change_to(self, face: FaceReading) -> None:
         """Let another person stand here. An attempt without a card ends: its face has left."""
@@ -207,6 +260,22 @@ class Fuser:
         return not opened.shown_something and opened.presence is not self._here
 
     # When to ask for a decision
+
+    def _open_for_trouble(self, now: float) -> _Open:
+        """Return the attempt that an unreadable card or code belongs to."""
+        if self._open is None or self._has_left(self._open):
+            # Who was decided on already is not let in once more by it: such an attempt has nobody's readings.
+            presence = _Presence(since_mono=now, until_mono=now) if self._here.decided else self._here
+            self._open = _Open(started_mono=now, asked_mono=now, presence=presence)
+        return self._open
+
+    def _lies_there(self, mark: str, now: float) -> bool:
+        """Tell whether this code was before the scanner all the time, and note that it is there now."""
+        self._codes = {code: at for code, at in self._codes.items() if now - at < self._repeat_s}
+        open_with = self._open is not None and self._open.shown is not None and self._open.shown.mark == mark
+        lies_there = mark in self._codes or open_with
+        self._codes[mark] = now
+        return lies_there
 
     def _may_open(self, face: FaceReading, now: float) -> bool:
         if self._profile is Profile.CARD or face.problem is not None or self._here.decided:
@@ -241,10 +310,12 @@ class Fuser:
                 return True  # whatever else is seen, staff must look: no reason to keep the person waiting
             if self._awaits_face(opened) and not self._proves_holder(opened, look.face if look else None):
                 return False
+        elif opened.shown is not None and opened.has_pass:
+            if isinstance(opened.shown.read, PassProblem):
+                return True  # forged or a stranger's: staff must look
         elif self._profile is not Profile.FACE or look is None or look.person is None or look.face.identified is None:
             return False
-        measured = self._best_temperature(opened, now)
-        return not self._temperature or (measured is not None and measured.skin_celsius is not None)
+        return not self._temperature or self._measures.settled(*self._stretch(opened), now) is not None
 
     # What belongs to the attempt
 
@@ -255,19 +326,11 @@ class Fuser:
         fresh = [look for look in opened.presence.looks if look.face.at_mono >= oldest]
         return max(fresh, key=lambda look: _worth(look, opened.holder), default=None)
 
-    def _best_temperature(self, opened: _Open, now: float) -> SkinTemperature | None:
-        """Return the latest measured temperature of this person, else the latest that says why it was not."""
-        if not self._temperature:
-            return None
+    def _stretch(self, opened: _Open) -> tuple[float, float]:
+        """Return from when on and before when a temperature is this person's."""
         side = opened.presence
         oldest = opened.asked_mono - (self._window_s if side.track is not None else 0.0)
-        own = [t for t in self._temperatures if side.since_mono <= t.at_mono < side.until_mono and t.at_mono >= oldest]
-        measured = [t for t in own if t.skin_celsius is not None and t.at_mono >= now - self._window_s]
-        if measured:
-            return measured[-1]
-        if own and own[-1].skin_celsius is not None:
-            return replace(own[-1], skin_celsius=None, why_not=STALE)
-        return own[-1] if own else None
+        return max(side.since_mono, oldest), side.until_mono
 
     def _close(self, opened: _Open, now: float) -> None:
         look = self._best_look(opened)
@@ -277,9 +340,10 @@ class Fuser:
             card=opened.card,
             card_trouble=opened.trouble and opened.card is None,
             holder=opened.holder,
+            shown=opened.shown,
             face=look.face if look else None,
             face_person=look.person if look else None,
-            temperature=self._best_temperature(opened, now),
+            temperature=self._measures.best(*self._stretch(opened), now) if self._temperature else None,
         )
         self._closed.append(attempt)
         self._remember(attempt, opened.presence, now)
@@ -291,6 +355,8 @@ class Fuser:
         side.looks.clear()
         self._decided_at = {name: at for name, at in self._decided_at.items() if now - at < self._repeat_s}
         holder, face = attempt.holder, attempt.face
+        if attempt.shown is not None:
+            self._codes[attempt.shown.mark] = now
         if side.track is not None:
             self._decided_at[side.track] = now
         if attempt.face_person is not None:

@@ -36,6 +36,8 @@ class Passage:
     face_model: str | None = None
     face_problem: str | None = None
     decision_ms: int | None = None  # from the first reading of the attempt to the decision
+    pass_id: str | None = None  # of the pass that was shown, whatever became of it
+    pass_kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +70,18 @@ class Opening:
     reason: str
     lane: str
     written_by: str
+    leaf: str = "in"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Barrier:
-    """What the barrier's wires said afterwards: passed, timed-out, intrusion, fire-on, fire-off."""
+    """What the barrier's wires said: see drivers.readings.BarrierEventKind; `not-moved` when it did not obey."""
 
     KIND: ClassVar[str] = "barrier"
     VERSION: ClassVar[int] = 1
     event: str
     after: str | None = None  # the key of the entry that gave the right
+    leaf: str = "in"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +133,36 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A visitor pass or a staff badge was issued here. Nobody's name: who holds it is not known to the gate."""
+
+    KIND: ClassVar[str] = "grant"
+    VERSION: ClassVar[int] = 1
+    request: str
+    operator: str
+    reason: str
+    pass_id: str
+    pass_kind: str
+    issuer: str  # the id of the key that signed it
+    gate: str  # the gate where it holds, or "any" of the site
+    valid_from_utc_s: int
+    valid_until_utc_s: int
+    uses: int  # 0: any number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """A pass holds no more at this gate."""
+
+    KIND: ClassVar[str] = "revocation"
+    VERSION: ClassVar[int] = 1
+    request: str
+    operator: str
+    reason: str
+    pass_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """The owner of the ledger began to write. Names the end of the epoch before, so that a loss is countable."""
 
@@ -150,11 +184,16 @@ class Stop:
     reason: str
 
 
-AnyKind = Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | Start | Stop
+AnyKind = (
+    Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent
+    | Grant | Revocation | Start | Stop
+)  # fmt: skip
 
 ALL: dict[str, type] = {
     kind.KIND: kind
-    for kind in (Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, Start, Stop)
+    for kind in (
+        Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, Grant, Revocation, Start, Stop,
+    )
 }
 
 

@@ -1,4 +1,4 @@
-"""Say what the gate thinks in: a person, an attempt to pass, the policy of the site, the decision.
+"""Say what the gate thinks in: a person, a pass, an attempt to pass, the policy of the site, the decision.
 
 Source: the words of guards, not of databases. All frozen; times are `at_mono` seconds of the monotonic clock.
 """
@@ -33,6 +33,7 @@ class Method(StrEnum):
     CARD = "card"
     FACE = "face"
     CARD_AND_FACE = "card+face"
+    PASS = "pass"  # the code of a visitor or of staff
     MANUAL = "manual"
     FIRE = "fire"
     NONE = "none"  # nothing usable was shown
@@ -45,19 +46,29 @@ class Reason(StrEnum):
     FIRE = "fire"
     CARD_EXPIRED = "card-expired"
     CARD_NOT_YET_VALID = "card-not-yet-valid"
+    CARD_DATA_CONTRADICTS = "card-data-contradicts"  # its fields say two different birth dates
     CARD_DATES_UNREADABLE = "card-dates-unreadable"
     CARD_NUMBER_INVALID = "card-number-invalid"
     CARD_UNKNOWN_HOLDER = "card-unknown-holder"
     CARD_KIND_UNKNOWN = "card-kind-unknown"
     CARD_MISSING = "card-missing"
     CARD_UNREADABLE = "card-unreadable"
-    CLOCK_UNTRUSTED = "clock-untrusted"  # the card's dates cannot be judged by a clock that is not trusted
+    CLOCK_UNTRUSTED = "clock-untrusted"  # dates of a card or a pass cannot be judged by a clock that is not trusted
     FACE_UNKNOWN = "face-unknown"
     FACE_MISMATCH = "face-mismatch"
     FACE_MISSING = "face-missing"
     FACE_NOT_ENROLLED = "face-not-enrolled"
     FACE_UNUSABLE = "face-unusable"
     FACE_SEVERAL = "face-several"
+    PASS_EXPIRED = "pass-expired"
+    PASS_FORGED = "pass-forged"
+    PASS_NOT_YET_VALID = "pass-not-yet-valid"
+    PASS_OTHER_SITE = "pass-other-site"
+    PASS_REVOKED = "pass-revoked"
+    PASS_UNCHECKED = "pass-unchecked"  # nobody can say whether it was used or revoked
+    PASS_UNKNOWN_ISSUER = "pass-unknown-issuer"
+    PASS_UNREADABLE = "pass-unreadable"
+    PASS_USED = "pass-used"
     PERSON_BLOCKED = "person-blocked"
     BARRIER_AWAY = "barrier-away"  # everything was right, and the barrier cannot be moved
     TEMPERATURE_HIGH = "temperature-high"
@@ -74,6 +85,55 @@ class Person:
     allowed: bool = True  # a right that was withdrawn stays in the roster as False, so that it can be explained
     has_face: bool = False
     valid_until: date | None = None
+
+
+class PassKind(StrEnum):
+    """For whom a pass was issued."""
+
+    VISITOR = "visitor"
+    STAFF = "staff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """A code whose signature was found good. It says what it allows and nobody's name.
+
+    Unit: seconds of UTC since 1970, from the first on and before the last.
+    """
+
+    kind: PassKind
+    pass_id: str  # 16 hexadecimal digits
+    issuer: str  # which key signed it: 8 hexadecimal digits of the public key's hash
+    scope: str  # where it holds, see `sentinel.core.admission.scope_of`
+    valid_from_utc_s: int
+    valid_until_utc_s: int
+    uses: int  # 0: any number while it is valid
+
+
+class PassProblem(StrEnum):
+    """Why a code is no pass that can be judged."""
+
+    NOT_A_PASS = "not-a-pass"
+    DAMAGED = "damaged"
+    UNKNOWN_ISSUER = "unknown-issuer"
+    BAD_SIGNATURE = "bad-signature"
+
+
+_NOTHING_READ = frozenset({PassProblem.NOT_A_PASS, PassProblem.DAMAGED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownPass:
+    """A code that was held before the scanner. `mark` is equal for the same code and tells nothing of its content."""
+
+    at_mono: float
+    mark: str
+    read: Pass | PassProblem
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is something to judge. A shop's code or half a pass is like a card that cannot be read."""
+        return self.read not in _NOTHING_READ
 
 
 class TemperatureState(StrEnum):
@@ -98,6 +158,7 @@ class SkinTemperature:
     ambient_celsius: float | None
     compensation_celsius: float = 0.0
     why_not: str = ""
+    measured_times: int = 1  # how many measures this one was chosen from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +170,7 @@ class Attempt:
     card: CardReading | None = None
     card_trouble: bool = False  # a card lay there and could not be read
     holder: Person | None = None  # the roster's person for the card's number
+    shown: ShownPass | None = None  # the code that was shown; beside a card it is kept and not judged
     face: FaceReading | None = None
     face_person: Person | None = None  # the roster's person for `face.identified`
     temperature: SkinTemperature | None = None

@@ -4,6 +4,9 @@ Total and pure: every attempt gets a decision, the same one each time. Closed: t
 credential was accepted without an objection and the temperature, where the site asks for it, was measured below the
 limit. What cannot be judged is held for the guard. The one exception is a fire, which opens everything.
 
+A pass opens by itself in every profile: a visitor has no face here. Whether it may be used now, the caller has asked
+the book of passes (`sentinel/core/admission.py`) and says so; beside a card it counts for nothing.
+
 Order of the reasons: what refuses, then a high temperature, then the rest as found; the first explains the outcome.
 """
 
@@ -18,14 +21,26 @@ from sentinel.core.model import (
     Decision,
     Method,
     Outcome,
+    PassProblem,
     Person,
     Policy,
     Profile,
     Reason,
+    ShownPass,
     TemperatureState,
 )
 
-_REFUSING = frozenset({Reason.CARD_EXPIRED, Reason.CARD_NOT_YET_VALID, Reason.PERSON_BLOCKED})
+_REFUSING = frozenset({
+    Reason.CARD_EXPIRED, Reason.CARD_NOT_YET_VALID, Reason.PERSON_BLOCKED,
+    Reason.PASS_EXPIRED, Reason.PASS_NOT_YET_VALID, Reason.PASS_OTHER_SITE, Reason.PASS_REVOKED, Reason.PASS_USED,
+})  # fmt: skip
+_PROBLEMS = {
+    PassProblem.NOT_A_PASS: Reason.PASS_UNREADABLE,
+    PassProblem.DAMAGED: Reason.PASS_UNREADABLE,
+    PassProblem.UNKNOWN_ISSUER: Reason.PASS_UNKNOWN_ISSUER,
+    PassProblem.BAD_SIGNATURE: Reason.PASS_FORGED,
+}
+UNASKED = (Reason.PASS_UNCHECKED,)  # nobody has asked the book of passes: then no pass opens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +60,20 @@ class _Verdict:
     objections: tuple[Reason, ...] = ()
 
 
-def decide(attempt: Attempt, policy: Policy, *, today: date, clock_trusted: bool) -> Decision:
-    """Return what the gate does with this attempt, and every reason for it."""
+def decide(
+    attempt: Attempt,
+    policy: Policy,
+    *,
+    today: date,
+    clock_trusted: bool,
+    pass_objections: tuple[Reason, ...] = UNASKED,
+) -> Decision:
+    """Return what the gate does with this attempt, and every reason for it.
+
+    `pass_objections` is what the book of passes says about the attempt's pass: () when it may be used now.
+    """
     temperature = temperature_state(attempt, policy)
-    verdict = _judge(attempt, policy.profile, _Day(today=today, trusted=clock_trusted))
+    verdict = _judge(attempt, policy.profile, _Day(today=today, trusted=clock_trusted), pass_objections)
     if policy.fire_active:
         return Decision(
             outcome=Outcome.OPEN,
@@ -94,11 +119,14 @@ def is_face_of(face: FaceReading, holder: Person) -> bool:
     return face.claimed is not None and face.claimed.reached and face.claimed.person == holder.token
 
 
-def _judge(attempt: Attempt, profile: Profile, day: _Day) -> _Verdict:
+def _judge(attempt: Attempt, profile: Profile, day: _Day, pass_objections: tuple[Reason, ...]) -> _Verdict:
     if attempt.card is None:
+        if attempt.shown is not None and attempt.shown.readable:
+            return _judge_pass(attempt, attempt.shown, profile, pass_objections)
         if profile is Profile.FACE:
             return _judge_face_alone(attempt, day)
-        return _Verdict(method=Method.NONE, person=attempt.face_person, objections=(_no_card(attempt),))
+        told = _unreadable(attempt) or (Reason.CARD_MISSING,)
+        return _Verdict(method=Method.NONE, person=attempt.face_person, objections=told)
     objections = [*_card_objections(attempt.card, day), *_person_objections(attempt.holder, day)]
     method = Method.CARD
     if attempt.holder is not None and profile is not Profile.CARD:
@@ -110,8 +138,28 @@ def _judge(attempt: Attempt, profile: Profile, day: _Day) -> _Verdict:
     return _Verdict(method=method, person=attempt.holder, objections=tuple(objections))
 
 
-def _no_card(attempt: Attempt) -> Reason:
-    return Reason.CARD_UNREADABLE if attempt.card_trouble else Reason.CARD_MISSING
+def _unreadable(attempt: Attempt) -> tuple[Reason, ...]:
+    """Return what was shown and could not be read: to show it again is what the person can do about it."""
+    if attempt.card_trouble:
+        return (Reason.CARD_UNREADABLE,)
+    return (Reason.PASS_UNREADABLE,) if attempt.shown is not None else ()
+
+
+def _judge_pass(
+    attempt: Attempt, shown: ShownPass, profile: Profile, pass_objections: tuple[Reason, ...]
+) -> _Verdict:
+    """Judge the code alone; the face beside it only tells how many people stand here, and whether one may not."""
+    objections = (_PROBLEMS[shown.read],) if isinstance(shown.read, PassProblem) else pass_objections
+    face, person = attempt.face, attempt.face_person
+    if face is None or profile is Profile.CARD:
+        return _Verdict(method=Method.PASS, objections=objections)
+    if face.problem is FaceProblem.SEVERAL:
+        return _Verdict(method=Method.PASS, objections=(*objections, Reason.FACE_SEVERAL))
+    if person is None or not person.has_face or not is_face_of(face, person):
+        return _Verdict(method=Method.PASS, objections=objections)
+    # Who has moved out may come to visit; who was shut out may not come in by a pass.
+    blocked = () if person.allowed else (Reason.PERSON_BLOCKED,)
+    return _Verdict(method=Method.PASS, person=person, objections=(*objections, *blocked))
 
 
 def _card_objections(card: CardReading, day: _Day) -> list[Reason]:
@@ -120,6 +168,8 @@ def _card_objections(card: CardReading, day: _Day) -> list[Reason]:
         objections.append(Reason.CARD_KIND_UNKNOWN)
     if not card.number_ok:
         objections.append(Reason.CARD_NUMBER_INVALID)
+    if not card.birth_ok:
+        objections.append(Reason.CARD_DATA_CONTRADICTS)
     if card.valid_from is None or (card.valid_until is None and not card.long_term):
         objections.append(Reason.CARD_DATES_UNREADABLE)
     if card.valid_until is not None and card.valid_until < day.today and not card.long_term:
@@ -176,12 +226,10 @@ def _is_somebody_else(face: FaceReading, holder: Person) -> bool:
 
 
 def _judge_face_alone(attempt: Attempt, day: _Day) -> _Verdict:
-    trouble = (Reason.CARD_UNREADABLE,) if attempt.card_trouble else ()
     person = attempt.face_person
     objection = _face_alone_objection(attempt.face, person)
     if objection is not None:
-        # An unreadable card comes first: to place it again is what the person can do about it.
-        return _Verdict(method=Method.NONE, person=person, objections=(*trouble, objection))
+        return _Verdict(method=Method.NONE, person=person, objections=(*_unreadable(attempt), objection))
     return _Verdict(method=Method.FACE, person=person, objections=tuple(_person_objections(person, day)))
 
 

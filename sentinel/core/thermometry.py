@@ -7,8 +7,8 @@ Source: device-protocols 2.2 (up to four broken pixels are within the sensor's s
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from drivers.readings import ThermalReading
 from sentinel.core.model import SkinTemperature
@@ -73,6 +73,30 @@ def skin_temperature(
         compensation_celsius=offset_celsius,
         why_not=why_not,
     )
+
+
+def settled(
+    measures: Sequence[SkinTemperature], limit_celsius: float, margin_celsius: float, again: int = 3
+) -> SkinTemperature | None:
+    """Return the measure that may decide, or None while the person must be measured again.
+
+    Far from the limit the latest one decides. Nearer than the margin it takes the newest `again` measures of the same
+    person, and the middle one of them: a figure that was really measured, never an average.
+    """
+    measured = [one for one in measures if one.skin_celsius is not None]
+    if not measured:
+        return None
+    if abs(_figure(measured[-1]) - limit_celsius) > margin_celsius:
+        return measured[-1]
+    if len(measured) < again:
+        return None
+    middle = sorted(measured[-again:], key=_figure)[again // 2]
+    return replace(middle, measured_times=again)
+
+
+def _figure(measure: SkinTemperature) -> float:
+    assert measure.skin_celsius is not None
+    return measure.skin_celsius
 
 
 def _why_not(raw: float | None, skin: float | None, max_celsius: float, whole_scene_warm: bool) -> str:

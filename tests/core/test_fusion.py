@@ -1,5 +1,6 @@
 """Readings of one person become one attempt; readings of two people never do."""
 
+import math
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,7 +11,18 @@ from hypothesis import strategies as st
 from drivers.readings import CardKind, CardReading
 from recognition.readings import Candidate, FaceProblem, FaceReading
 from sentinel.core.fusion import BLINK_S, Fuser
-from sentinel.core.model import Attempt, Outcome, Person, Policy, Profile, SkinTemperature
+from sentinel.core.model import (
+    Attempt,
+    Outcome,
+    Pass,
+    PassKind,
+    PassProblem,
+    Person,
+    Policy,
+    Profile,
+    ShownPass,
+    SkinTemperature,
+)
 from sentinel.core.policy import decide, is_face_of
 
 LI = Person(token="li", name="李小明", has_face=True)
@@ -64,11 +76,18 @@ def warmth(at: float, skin: float | None = 36.4, why_not: str = "") -> SkinTempe
     return SkinTemperature(at_mono=at, skin_celsius=skin, raw_celsius=skin, ambient_celsius=22.0, why_not=why_not)
 
 
+def code_of(name: str, at: float, problem: PassProblem | None = None) -> ShownPass:
+    found = Pass(
+        kind=PassKind.VISITOR, pass_id=name, issuer="", scope="", valid_from_utc_s=0, valid_until_utc_s=1, uses=1
+    )
+    return ShownPass(at_mono=at, mark=f"mark of {name}", read=problem or found)
+
+
 class Gate:
     """A fuser that is told things by name and remembers every attempt it gave."""
 
-    def __init__(self, profile: Profile, temperature: bool = False) -> None:
-        self.fuser = Fuser(profile, temperature, WINDOW_S, REPEAT_S)
+    def __init__(self, profile: Profile, temperature: bool = False, **limits: float) -> None:
+        self.fuser = Fuser(profile, temperature, WINDOW_S, REPEAT_S, **limits)
 
     def card(self, at: float, person: Person, *, known: bool = True) -> Attempt | None:
         self.fuser.see_card(card_of(person, at), person if known else None, at)
@@ -90,6 +109,16 @@ class Gate:
     def trouble(self, at: float) -> Attempt | None:
         self.fuser.see_card_trouble(at)
         return self.fuser.due(at)
+
+    def code(self, at: float, name: str = "A", problem: PassProblem | None = None) -> Attempt | None:
+        self.fuser.see_pass(code_of(name, at, problem), at)
+        return self.fuser.due(at)
+
+
+def pass_in(attempt: Attempt | None) -> str | None:
+    """Return the name of the pass in an attempt."""
+    assert attempt is not None
+    return attempt.shown.read.pass_id if attempt.shown and isinstance(attempt.shown.read, Pass) else None
 
 
 # What opens an attempt, and when it is due
@@ -433,6 +462,258 @@ def test_the_temperature_of_who_was_let_in_is_not_lent_to_the_next_card():
     assert gate.card(11.0, OLD_LIU) is None
 
 
+# Passes
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_a_pass_needs_no_face_in_any_profile(profile):
+    gate = Gate(profile)
+    attempt = gate.code(10.0)
+    assert pass_in(attempt) == "A"
+    assert gate.fuser.claim(10.0) is None
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_a_pass_waits_for_a_temperature(profile):
+    gate = Gate(profile, temperature=True)
+    assert gate.code(10.0) is None
+    attempt = gate.warm(10.4, 36.4)
+    assert pass_in(attempt) == "A"
+    assert attempt.temperature.skin_celsius == 36.4
+
+
+def test_a_pass_whose_temperature_never_came_is_due_at_the_end_of_the_window():
+    gate = Gate(Profile.CARD, temperature=True)
+    gate.code(10.0)
+    assert gate.fuser.due(10.0 + WINDOW_S - 0.1) is None
+    assert pass_in(gate.fuser.due(10.0 + WINDOW_S)) == "A"
+
+
+def test_the_face_in_view_and_its_temperature_belong_to_the_pass():
+    gate = Gate(Profile.CARD_AND_FACE, temperature=True)
+    gate.face(9.0, None)
+    gate.warm(9.5, 36.6)
+    attempt = gate.code(10.0)
+    assert pass_in(attempt) == "A"
+    assert (attempt.face.track, attempt.temperature.skin_celsius) == (1, 36.6)
+
+
+def test_a_newcomers_temperature_is_not_lent_to_the_pass():
+    gate = Gate(Profile.CARD_AND_FACE, temperature=True)
+    gate.face(9.9, None, track=1)
+    gate.code(10.0)
+    gate.face(10.5, None, track=2)
+    assert gate.warm(10.6) is None
+    attempt = gate.fuser.due(14.0)
+    assert pass_in(attempt) == "A"
+    assert attempt.temperature is None
+
+
+def test_another_code_closes_the_former_and_begins_the_next():
+    gate = Gate(Profile.CARD, temperature=True)
+    gate.face(9.0, None)
+    gate.code(10.0, "A")
+    gate.warm(9.9, None, "nobody")
+    assert pass_in(gate.code(11.0, "B")) == "A"
+    assert pass_in(gate.warm(11.5)) == "B"
+
+
+def test_two_passes_in_a_row_do_not_share_a_temperature():
+    gate = Gate(Profile.CARD_AND_FACE, temperature=True)
+    gate.face(9.0, None)
+    gate.warm(9.5)
+    assert pass_in(gate.code(10.0, "A")) == "A"
+    assert gate.code(11.0, "B") is None
+
+
+def test_a_code_that_lies_before_the_scanner_is_one_attempt():
+    gate = Gate(Profile.CARD)
+    assert gate.code(10.0) is not None
+    at = 10.0
+    for _ in range(30):
+        at += REPEAT_S - 0.1
+        assert gate.code(at) is None
+    assert gate.code(at + REPEAT_S) is not None, "it was taken away and shown again"
+
+
+def test_a_code_seen_again_while_its_attempt_is_open_changes_nothing():
+    gate = Gate(Profile.CARD, temperature=True)
+    gate.code(10.0)
+    gate.code(12.0)
+    assert gate.fuser.deadline(12.0) == 10.0 + WINDOW_S
+
+
+def test_a_code_read_once_more_right_after_the_decision_is_no_attempt():
+    gate = Gate(Profile.CARD, temperature=True)
+    gate.code(10.0)
+    assert gate.fuser.due(14.0) is not None
+    gate.code(14.0 + REPEAT_S - 0.1)
+    assert gate.fuser.deadline(60.0) is None
+
+
+@pytest.mark.parametrize("problem", [PassProblem.UNKNOWN_ISSUER, PassProblem.BAD_SIGNATURE])
+def test_a_forged_pass_is_due_at_once(problem):
+    attempt = Gate(Profile.CARD, temperature=True).code(10.0, "A", problem)
+    assert attempt is not None
+    assert attempt.shown.read == problem
+
+
+@pytest.mark.parametrize("problem", [PassProblem.NOT_A_PASS, PassProblem.DAMAGED])
+def test_an_unreadable_code_is_told_when_nothing_better_comes(problem):
+    gate = Gate(Profile.CARD)
+    assert gate.code(10.0, "A", problem) is None
+    attempt = gate.fuser.due(14.0)
+    assert attempt is not None
+    assert attempt.shown.read == problem
+
+
+def test_a_pass_read_at_the_second_try_is_a_pass():
+    gate = Gate(Profile.CARD)
+    gate.code(10.0, "half", PassProblem.DAMAGED)
+    attempt = gate.code(11.0, "A")
+    assert pass_in(attempt) == "A"
+    assert attempt.started_mono == 10.0
+    assert gate.fuser.due(60.0) is None
+
+
+def test_a_shops_code_does_not_stop_a_known_face():
+    gate = Gate(Profile.FACE)
+    gate.code(9.9, "shop", PassProblem.NOT_A_PASS)
+    attempt = gate.face(10.0, LI)
+    assert attempt is not None
+    assert attempt.face_person == LI
+    policy = Policy(profile=Profile.FACE, temperature_limit_celsius=None)
+    assert decide(attempt, policy, today=date(2026, 11, 22), clock_trusted=True).outcome is Outcome.OPEN
+
+
+@pytest.mark.parametrize("first", ["card", "code"])
+def test_a_card_and_a_pass_of_one_person_are_one_attempt(first):
+    gate = Gate(Profile.CARD, temperature=True)
+    gate.face(9.0, LI)
+    for what in (first, {"card": "code", "code": "card"}[first]):
+        assert (gate.card(10.0, LI) if what == "card" else gate.code(10.5)) is None
+    attempt = gate.warm(11.0)
+    assert pass_in(attempt) == "A"
+    assert attempt.holder == LI
+    assert gate.fuser.due(60.0) is None
+
+
+@pytest.mark.parametrize("first", ["card", "code"])
+def test_a_card_and_a_pass_of_two_people_are_two_attempts(first):
+    gate = Gate(Profile.CARD_AND_FACE, temperature=True)
+    gate.face(9.9, None, track=1)
+    assert (gate.card(10.0, LI) if first == "card" else gate.code(10.0)) is None
+    gate.face(10.5, None, track=2)
+    closed = gate.code(11.0) if first == "card" else gate.card(11.0, LI)
+    assert closed is not None
+    assert (closed.card is None) == (first == "code")
+    last = gate.fuser.due(11.0 + WINDOW_S)
+    assert last is not None
+    assert (last.card is None) == (first == "card")
+
+
+def test_who_was_decided_on_by_face_may_still_show_a_pass():
+    gate = Gate(Profile.FACE)
+    gate.face(10.0, LI)
+    assert pass_in(gate.code(11.0)) == "A"
+
+
+def test_the_temperature_of_who_was_let_in_is_not_lent_to_the_next_pass():
+    gate = Gate(Profile.FACE, temperature=True)
+    gate.face(10.0, LI)
+    assert gate.warm(10.1) is not None
+    gate.warm(10.9)
+    assert gate.code(11.0) is None
+
+
+def test_another_code_beside_a_card_is_another_person():
+    gate = Gate(Profile.CARD_AND_FACE)
+    gate.card(10.0, LI)
+    gate.code(10.2, "A")
+    closed = gate.code(10.4, "B")
+    assert closed is not None
+    assert closed.holder == LI
+    assert pass_in(gate.fuser.due(10.4)) == "B"
+
+
+def test_another_code_after_a_blink_is_another_person_too():
+    gate = Gate(Profile.CARD_AND_FACE)
+    gate.face(9.0, None)
+    gate.card(10.0, LI)
+    gate.code(10.1, "A")
+    gate.nobody(10.2)
+    gate.face(10.4, None)
+    closed = gate.code(10.6, "B")
+    assert closed is not None
+    assert closed.holder == LI
+
+
+def test_who_appears_after_a_pass_may_be_the_one_who_showed_it():
+    gate = Gate(Profile.CARD_AND_FACE)
+    assert pass_in(gate.code(10.0, "A")) == "A"
+    gate.face(11.0, None)
+    assert gate.card(12.0, LI) is None
+    closed = gate.code(12.5, "B")
+    assert closed is not None
+    assert closed.holder == LI
+
+
+def test_two_codes_by_turns_share_no_temperature():
+    gate = Gate(Profile.CARD, temperature=True)
+    gate.face(9.9, None)
+    gate.code(10.0, "A")
+    assert pass_in(gate.code(10.2, "B")) == "A"
+    gate.code(10.4, "A")
+    assert gate.warm(10.6) is None
+    attempt = gate.fuser.due(15.0)
+    assert pass_in(attempt) == "B"
+    assert attempt.temperature is None
+
+
+# Near the limit
+
+NEAR = {"limit_celsius": 37.3, "margin_celsius": 0.3}
+
+
+def test_far_from_the_limit_one_temperature_is_enough():
+    gate = Gate(Profile.CARD, temperature=True, **NEAR)
+    gate.card(10.0, LI)
+    assert gate.warm(10.2, 36.4) is not None
+
+
+def test_near_the_limit_it_is_measured_again_before_deciding():
+    gate = Gate(Profile.CARD, temperature=True, **NEAR)
+    gate.card(10.0, LI)
+    assert gate.warm(10.2, 37.2) is None
+    assert gate.fuser.deadline(10.2) == 10.0 + WINDOW_S
+    assert gate.warm(10.4, 37.3) is None
+    attempt = gate.warm(10.6, 37.4)
+    assert attempt is not None
+    assert attempt.temperature.skin_celsius == 37.3, "the middle one of three"
+
+
+@pytest.mark.parametrize("skin", [37.2, 37.4])
+def test_at_the_end_of_the_window_the_last_measured_one_is_taken_as_it_is(skin):
+    gate = Gate(Profile.CARD, temperature=True, **NEAR)
+    gate.card(10.0, LI)
+    gate.warm(10.2, 37.3)
+    gate.warm(12.0, skin)
+    gate.warm(12.5, None, "nobody")
+    attempt = gate.fuser.due(14.0)
+    assert attempt is not None
+    assert (attempt.temperature.skin_celsius, attempt.temperature.why_not) == (skin, "")
+
+
+def test_the_measures_before_a_change_of_person_do_not_settle_the_next():
+    gate = Gate(Profile.CARD, temperature=True, **NEAR)
+    gate.face(9.0, None, track=1)
+    gate.warm(9.2, 37.2)
+    gate.warm(9.4, 37.2)
+    gate.face(9.6, None, track=2)
+    gate.card(10.0, LI)
+    assert gate.warm(10.2, 37.2) is None
+
+
 # The property
 
 
@@ -449,7 +730,9 @@ class Event:
 PEOPLE = (LI, WANG, OLD_LIU)
 events = st.builds(
     Event,
-    what=st.sampled_from(["card", "face", "face", "claimed", "bad-face", "nobody", "warm", "warm", "trouble"]),
+    what=st.sampled_from(
+        ["card", "face", "face", "claimed", "bad-face", "nobody", "warm", "warm", "trouble", "code", "code", "bad-code"]
+    ),
     who=st.integers(0, 2),
     track=st.integers(1, 3),
     pause_s=st.sampled_from([0.05, 0.2, 0.6, 1.0, 3.0]),
@@ -468,6 +751,7 @@ class Reference:
         self.left_mono: float = 0.0
         self.left: tuple[int, int] | None = None
         self.card: str | None = None
+        self.code: str | None = None
         self.known: str | None = None
         self.same: dict[int, int] = {}  # a blink, or the holder's own face, proves that two numbers are one person
         self.card_of: dict[str, int] = {}
@@ -477,7 +761,7 @@ class Reference:
     def change(self, *, track: int | None) -> None:
         self.person += 1
         self.side += 1
-        self.track, self.card, self.known = track, None, None
+        self.track, self.card, self.code, self.known = track, None, None, None
 
     def face(self, reading: FaceReading) -> None:
         found = reading.identified.person if reading.identified else None
@@ -504,6 +788,12 @@ class Reference:
         self.card = card.number
         self.note(card.at_mono)
         self.card_of[card.number] = self.person
+
+    def shown_code(self, code: ShownPass) -> None:
+        if self.code not in (None, code.mark):
+            self.change(track=self.track)
+        self.code = code.mark
+        self.note(code.at_mono)
 
     def proven(self, holder: Person) -> None:
         self.join(self.person, self.card_of[f"number of {holder.token}"])
@@ -541,6 +831,12 @@ def play(fuser: Fuser, story: list[Event], reference: Reference) -> list[Attempt
             fuser.see_nobody(now)
         elif event.what == "trouble":
             fuser.see_card_trouble(now)
+        elif event.what == "code":
+            code = code_of(person.token, now)
+            reference.shown_code(code)
+            fuser.see_pass(code, now)
+        elif event.what == "bad-code":
+            fuser.see_pass(code_of(f"half of {person.token}", now, PassProblem.DAMAGED), now)
         else:
             claim = next((p for p in PEOPLE if p.token == fuser.claim(now)), None)
             honest = 0.7 if claim == person else 0.1
@@ -570,11 +866,12 @@ def test_no_attempt_ever_mixes_readings_taken_on_two_sides_of_a_change_of_person
         if face is not None and warm is not None:
             assert reference.side_at[face.at_mono] == reference.side_at[warm.at_mono]
         proven = face is not None and attempt.holder is not None and is_face_of(face, attempt.holder)
-        if card is None or proven:
+        if proven or (card is None and pass_in(attempt) is None):
             continue  # the face itself proves that its person is the card's
+        shown = card if card is not None else attempt.shown
         for reading in (face, warm):
             if reading is not None:
-                assert reference.who(card.at_mono) == reference.who(reading.at_mono)
+                assert reference.who(shown.at_mono) == reference.who(reading.at_mono)
 
 
 @settings(max_examples=200)
@@ -601,6 +898,29 @@ def test_no_reading_is_used_twice_and_every_card_is_answered(story, profile, tem
     assert len(set(readings)) == len(readings)
     assert fuser.due(10_000.0) is None
     assert fuser.deadline(10_000.0) is None
+
+
+@settings(max_examples=200)
+@given(st.lists(events, max_size=30), st.sampled_from(Profile), st.booleans())
+def test_every_pass_is_answered_once(story, profile, temperature):
+    story = [event for event in story if event.what != "card"]  # beside one it is the card that is answered
+    fuser = Fuser(profile, temperature, WINDOW_S, REPEAT_S)
+    given_out = play(fuser, story, Reference())
+    last = fuser.due(10_000.0)
+    assert fuser.due(10_000.0) is None
+    attempts = [a for a in [*given_out, *([last] if last else [])] if a.shown and a.shown.readable]
+    answered = [attempt.shown.at_mono for attempt in attempts]
+    assert len(set(answered)) == len(answered)
+    now, seen = 100.0, {}
+    for event in story:
+        now += event.pause_s
+        if event.what == "code":
+            mark = code_of(PEOPLE[event.who].token, now).mark
+            before = [a for a in attempts if a.shown.mark == mark and a.shown.at_mono < now]
+            away_since = max([seen.get(mark, -math.inf), *(attempt.closed_mono for attempt in before)])
+            if now - away_since > REPEAT_S + 0.001:
+                assert now in answered
+            seen[mark] = now
 
 
 @given(st.lists(events, max_size=30), st.sampled_from(Profile), st.booleans())

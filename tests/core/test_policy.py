@@ -13,10 +13,14 @@ from sentinel.core.model import (
     Attempt,
     Method,
     Outcome,
+    Pass,
+    PassKind,
+    PassProblem,
     Person,
     Policy,
     Profile,
     Reason,
+    ShownPass,
     SkinTemperature,
     TemperatureState,
 )
@@ -58,9 +62,17 @@ def attempt(**parts) -> Attempt:
     return Attempt(started_mono=10.0, closed_mono=10.5, **parts)
 
 
-def judged(parts: Attempt, profile: Profile, *, limit: float | None = None, trusted: bool = True, fire: bool = False):
+def judged(
+    parts: Attempt,
+    profile: Profile,
+    *,
+    limit: float | None = None,
+    trusted: bool = True,
+    fire: bool = False,
+    **asked: tuple[Reason, ...],
+):
     policy = Policy(profile=profile, temperature_limit_celsius=limit, fire_active=fire)
-    return decide(parts, policy, today=TODAY, clock_trusted=trusted)
+    return decide(parts, policy, today=TODAY, clock_trusted=trusted, **asked)
 
 
 LI_AND_CARD = attempt(card=CARD, holder=LI, face=looks_like(LI, claim=LI), face_person=LI)
@@ -105,6 +117,7 @@ TWIN = replace(looks_like(WANG), claimed=Candidate(person="li", similarity=0.6, 
         (attempt(card=CARD), "card", (Reason.CARD_UNKNOWN_HOLDER,)),
         (attempt(card=CARD, face=looks_like(None)), "card+face", (Reason.CARD_UNKNOWN_HOLDER,)),
         (attempt(card=replace(CARD, number_ok=False), holder=LI), "card", (Reason.CARD_NUMBER_INVALID,)),
+        (attempt(card=replace(CARD, birth_ok=False), holder=LI), "card", (Reason.CARD_DATA_CONTRADICTS,)),
         (attempt(card=replace(CARD, kind=CardKind.UNKNOWN), holder=LI), "card", (Reason.CARD_KIND_UNKNOWN,)),
         (attempt(card=replace(CARD, valid_until=None), holder=LI), "card", (Reason.CARD_DATES_UNREADABLE,)),
         (attempt(card=replace(CARD, valid_from=None), holder=LI), "card", (Reason.CARD_DATES_UNREADABLE,)),
@@ -205,6 +218,114 @@ def test_a_refusal_comes_first_and_staff_see_every_reason():
     assert decision.reasons == (Reason.CARD_EXPIRED, Reason.TEMPERATURE_HIGH, Reason.CARD_UNKNOWN_HOLDER)
 
 
+# Passes
+
+PASS = Pass(
+    kind=PassKind.VISITOR, pass_id="a" * 16, issuer="0" * 8, scope="", valid_from_utc_s=0, valid_until_utc_s=9, uses=1
+)
+SHOWN = ShownPass(at_mono=10.0, mark="m", read=PASS)
+BADGE = replace(SHOWN, read=replace(PASS, kind=PassKind.STAFF, uses=0))
+MAY = {"pass_objections": ()}
+
+
+@pytest.mark.parametrize("profile", Profile)
+@pytest.mark.parametrize("shown", [SHOWN, BADGE])
+@pytest.mark.parametrize("face", [None, looks_like(None), replace(FACE, problem=FaceProblem.DARK)])
+def test_a_valid_pass_opens_by_itself(shown, profile, face):
+    decision = judged(attempt(shown=shown, face=face), profile, **MAY)
+    assert (decision.outcome, decision.method, decision.reasons) == (Outcome.OPEN, Method.PASS, (Reason.ACCEPTED,))
+    assert decision.person is None
+
+
+@pytest.mark.parametrize(
+    ("skin", "outcome", "reasons"),
+    [
+        (36.4, Outcome.OPEN, (Reason.ACCEPTED,)),
+        (37.3, Outcome.HOLD, (Reason.TEMPERATURE_HIGH,)),
+        (None, Outcome.HOLD, (Reason.TEMPERATURE_NOT_MEASURED,)),
+    ],
+)
+def test_a_pass_does_not_excuse_from_the_temperature(skin, outcome, reasons):
+    decision = judged(attempt(shown=SHOWN, temperature=warm(skin)), Profile.CARD, limit=37.3, **MAY)
+    assert (decision.outcome, decision.reasons) == (outcome, reasons)
+
+
+def test_a_pass_lets_in_one_at_a_time():
+    several = attempt(shown=SHOWN, face=replace(FACE, problem=FaceProblem.SEVERAL))
+    decision = judged(several, Profile.FACE, **MAY)
+    assert (decision.outcome, decision.reasons) == (Outcome.HOLD, (Reason.FACE_SEVERAL,))
+
+
+def test_who_was_shut_out_does_not_come_in_by_a_pass():
+    blocked = replace(LI, allowed=False)
+    decision = judged(attempt(shown=SHOWN, face=looks_like(LI), face_person=blocked), Profile.CARD_AND_FACE, **MAY)
+    assert (decision.outcome, decision.reasons) == (Outcome.REFUSE, (Reason.PERSON_BLOCKED,))
+
+
+def test_a_face_whose_consent_was_withdrawn_says_nothing_beside_a_pass():
+    forgotten = replace(LI, allowed=False, has_face=False)
+    decision = judged(attempt(shown=SHOWN, face=looks_like(LI), face_person=forgotten), Profile.FACE, **MAY)
+    assert (decision.outcome, decision.person) == (Outcome.OPEN, None)
+
+
+def test_who_has_moved_out_may_visit():
+    gone = replace(LI, valid_until=TODAY - timedelta(days=1))
+    decision = judged(attempt(shown=SHOWN, face=looks_like(LI), face_person=gone), Profile.CARD_AND_FACE, **MAY)
+    assert (decision.outcome, decision.person) == (Outcome.OPEN, gone)
+
+
+def test_a_pass_nobody_has_looked_up_does_not_open():
+    decision = judged(attempt(shown=SHOWN), Profile.CARD)
+    assert (decision.outcome, decision.reasons) == (Outcome.HOLD, (Reason.PASS_UNCHECKED,))
+
+
+@pytest.mark.parametrize(
+    ("objection", "outcome"),
+    [
+        (Reason.PASS_EXPIRED, Outcome.REFUSE),
+        (Reason.PASS_NOT_YET_VALID, Outcome.REFUSE),
+        (Reason.PASS_USED, Outcome.REFUSE),
+        (Reason.PASS_REVOKED, Outcome.REFUSE),
+        (Reason.PASS_OTHER_SITE, Outcome.REFUSE),
+        (Reason.CLOCK_UNTRUSTED, Outcome.HOLD),
+    ],
+)
+def test_what_the_book_says_against_a_pass_counts(objection, outcome):
+    decision = judged(attempt(shown=SHOWN), Profile.FACE, pass_objections=(objection,))
+    assert (decision.outcome, decision.method, decision.reasons) == (outcome, Method.PASS, (objection,))
+
+
+@pytest.mark.parametrize("profile", Profile)
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (PassProblem.UNKNOWN_ISSUER, Reason.PASS_UNKNOWN_ISSUER),
+        (PassProblem.BAD_SIGNATURE, Reason.PASS_FORGED),
+        (PassProblem.NOT_A_PASS, Reason.PASS_UNREADABLE),
+        (PassProblem.DAMAGED, Reason.PASS_UNREADABLE),
+    ],
+)
+def test_a_code_that_is_no_good_pass_is_held_whatever_the_book_says(problem, reason, profile):
+    decision = judged(attempt(shown=replace(SHOWN, read=problem)), profile, **MAY)
+    assert decision.outcome is Outcome.HOLD
+    assert decision.reasons[0] is reason
+
+
+def test_a_forged_pass_is_held_although_the_face_is_known():
+    forged = replace(LI_ALONE, shown=replace(SHOWN, read=PassProblem.BAD_SIGNATURE))
+    assert judged(forged, Profile.FACE, **MAY).reasons == (Reason.PASS_FORGED,)
+
+
+@pytest.mark.parametrize("read", [PASS, *PassProblem])
+@pytest.mark.parametrize("asked", [(), (Reason.PASS_REVOKED,)])
+def test_beside_a_card_the_card_decides(read, asked):
+    shown = replace(SHOWN, read=read)
+    with_card = replace(LI_AND_CARD, shown=shown)
+    assert judged(with_card, Profile.CARD, pass_objections=asked) == judged(LI_AND_CARD, Profile.CARD)
+    gone = attempt(card=GONE, holder=LI, shown=shown)
+    assert judged(gone, Profile.CARD, pass_objections=asked).reasons == (Reason.CARD_EXPIRED,)
+
+
 def test_fire_opens_everything():
     decision = judged(attempt(card=GONE), Profile.CARD, fire=True)
     assert (decision.outcome, decision.method, decision.reasons) == (Outcome.OPEN, Method.FIRE, (Reason.FIRE,))
@@ -224,6 +345,7 @@ cards = st.builds(
     kind=st.sampled_from(CardKind),
     number=st.just("1"),
     number_ok=st.booleans(),
+    birth_ok=st.booleans(),
     name=st.just(""),
     valid_from=days,
     valid_until=days,
@@ -236,8 +358,12 @@ faces = st.builds(
     st.none() | candidates,
 )
 temperatures = st.builds(warm, st.none() | st.floats(allow_nan=True, allow_infinity=True) | st.floats(35, 40))
+shown = st.builds(lambda read: replace(SHOWN, read=read), st.just(PASS) | st.sampled_from(PassProblem))
+book_says = [Reason.PASS_EXPIRED, Reason.PASS_USED, Reason.PASS_REVOKED, Reason.CLOCK_UNTRUSTED]
+objections = st.just(()) | st.lists(st.sampled_from(book_says), max_size=2).map(tuple)
 anything = st.builds(
     attempt,
+    shown=st.none() | shown,
     card=st.none() | cards,
     card_trouble=st.booleans(),
     holder=st.none() | people,
@@ -251,10 +377,12 @@ GOOD = (
     replace(LI_AND_CARD, temperature=warm(36.4)),
     replace(LI_ALONE, temperature=warm(36.4)),
     attempt(card=CARD, holder=OLD_LIU, temperature=warm(36.4)),
+    attempt(shown=SHOWN, temperature=warm(36.4)),
 )
 PARTS = {
     "card": st.none() | cards,
     "holder": st.none() | people,
+    "shown": st.none() | shown,
     "face": st.none() | faces,
     "face_person": st.none() | people,
     "temperature": st.none() | temperatures,
@@ -288,9 +416,9 @@ def shows(face: FaceReading | None, person: Person | None) -> bool:
 
 
 @settings(max_examples=200)
-@given(attempts, policies, st.booleans())
-def test_the_barrier_never_opens_without_a_credential_and_a_temperature(parts, policy, trusted):
-    decision = decide(parts, policy, today=TODAY, clock_trusted=trusted)
+@given(attempts, policies, st.booleans(), objections)
+def test_the_barrier_never_opens_without_a_credential_and_a_temperature(parts, policy, trusted, asked):
+    decision = decide(parts, policy, today=TODAY, clock_trusted=trusted, pass_objections=asked)
     assert decision.reasons
     assert (decision.reasons == (Reason.FIRE,)) == policy.fire_active
     if decision.outcome is not Outcome.OPEN or policy.fire_active:
@@ -300,11 +428,15 @@ def test_the_barrier_never_opens_without_a_credential_and_a_temperature(parts, p
     card_good = (
         parts.card is not None
         and parts.card.number_ok
+        and parts.card.birth_ok
         and parts.card.kind is not CardKind.UNKNOWN
         and may_come_in(parts.holder)
     )
     face_good = may_come_in(parts.face_person) and shows(parts.face, parts.face_person)
-    if policy.profile is Profile.CARD_AND_FACE:
+    if parts.card is None and parts.shown is not None and parts.shown.readable:
+        assert (parts.shown.read, asked) == (PASS, ())
+        assert decision.method is Method.PASS
+    elif policy.profile is Profile.CARD_AND_FACE:
         assert card_good
         assert shows(parts.face, parts.holder)
     elif policy.profile is Profile.CARD:

@@ -328,7 +328,7 @@ def test_an_unknown_factory_is_an_error_and_never_a_mock():
         Barrier(Pins(factory="gpoid", relay=RELAY), passage_s=5.0, on_event=print)
 
 
-def test_only_the_simulator_takes_a_path():
+def test_a_factory_that_takes_no_argument_gets_none():
     with pytest.raises(PortSettingsError, match="takes no argument"):
         make_pin_factory("mock:/tmp/x")
 

@@ -10,6 +10,7 @@ import pytest
 import drivers
 from drivers.errors import DriverError, PortLost, PortSettingsError
 from drivers.ports import check_url, open_port
+from drivers.readings import Sign
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,12 @@ from drivers.ports import check_url, open_port
         "serial:///dev/ttyS3",
         "serial:///dev/ttyS3?baud=9600",
         "serial:///dev/serial/by-path/pci%20one",
+        "serial:///dev/ttyS3?baud=auto",
+        "usb://1A86:7523",
+        "usb://1a86:7523/A%2F1?baud=9600",
+        "usb://1a86:7523/A1@1-1.2?baud=auto",
+        "usb://0403:6011@1-1.2:1.3",
+        "input:///dev/input/by-id/usb-scanner-event-kbd",
         "tcp://192.168.7.20:4001",
         "tcp://[fe80::1]:4001",
         "replay:///var/tmp/capture.bin",
@@ -32,7 +39,13 @@ def test_good_addresses_are_accepted_without_opening_anything(url):
     [
         ("", "use serial://"),
         ("/dev/ttyS3", "use serial://"),
-        ("usb:///dev/ttyS3", "use serial://"),
+        ("usb:///dev/ttyS3", "write usb://1a86:7523"),
+        ("usb://1a86", "write usb://1a86:7523"),
+        ("usb://1a86:7523?baud=fast", "or auto"),
+        ("usb://1a86:7523?baud", "bad query field"),
+        ("usb://1a86:7523?speed=9600", "unknown option 'speed'"),
+        ("input:///dev/input/event3?baud=9600", "unknown option 'baud'"),
+        ("input://event3", "3 slashes"),
         ("serial://dev/ttyS3", "3 slashes"),
         ("serial:///", "3 slashes"),
         ("serial:///dev/tty%00", "3 slashes"),
@@ -54,7 +67,9 @@ def test_wrong_addresses_are_named_with_a_remedy(url, story):
         open_port(url)
 
 
-@pytest.mark.parametrize("url", ["serial:///nowhere/ttyS3", "replay:///nowhere/x.bin", "tcp://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "url", ["serial:///nowhere/ttyS3", "input:///nowhere/event0", "replay:///nowhere/x.bin", "tcp://127.0.0.1:1"]
+)
 def test_nothing_there_is_a_lost_port(url):
     with pytest.raises(PortLost, match="check cable"):
         open_port(url)
@@ -126,6 +141,52 @@ def test_closing_a_serial_port_twice_is_fine_and_using_it_is_not(line):
         port.write(b"x")
 
 
+def test_speed_of_a_serial_port_can_be_changed_and_old_bytes_are_forgotten(line):
+    with open_port(f"{line['url']}?baud=9600") as port:
+        assert port.baud == 9600
+        os.write(line["master"], b"said at the old speed")
+        port.set_baud(256000)
+        assert port.baud == 256000
+        assert port.read(0.0) == b""
+        os.write(line["master"], b"now")
+        assert port.read(5.0) == b"now"
+
+
+def test_ports_without_a_speed_take_none(tmp_path: Path):
+    (tmp_path / "capture.bin").write_bytes(b"x")
+    with open_port(f"replay://{tmp_path}/capture.bin") as port:
+        port.set_baud(9600)
+        assert port.baud is None
+
+
+def test_line_whose_speed_is_open_is_opened_at_some_speed(line):
+    with open_port(f"{line['url']}?baud=auto") as port:
+        port.set_baud(57600)
+        assert port.baud == 57600
+
+
+def test_keystrokes_are_read_from_a_simulated_scanner_and_its_end_is_noticed(tmp_path: Path):
+    os.mkfifo(tmp_path / "keys")
+    with open_port(f"input://{tmp_path}/keys") as port:
+        assert port.read(0.0) == b""
+        keys = os.open(tmp_path / "keys", os.O_WRONLY)
+        os.write(keys, bytes(24))
+        assert port.read(5.0) == bytes(24)
+        port.write(b"ignored")
+        os.close(keys)
+        with pytest.raises(PortLost, match="device gone"):
+            port.read(5.0)
+    with pytest.raises(PortLost, match="closed"):
+        port.read(0.0)
+
+
+def test_keystrokes_are_not_read_from_what_is_no_keyboard(tmp_path: Path):
+    (tmp_path / "file").write_bytes(b"x")
+    for path in (tmp_path / "file", Path("/dev/null")):
+        with pytest.raises(PortLost):
+            open_port(f"input://{path}")
+
+
 def test_tcp_port_reads_writes_and_notices_the_end():
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -147,7 +208,8 @@ def test_every_kind_in_the_table_is_a_dialect(kind):
     dialect = drivers.load(kind)(silence_s=4.0)
     assert dialect.silence_s == 4.0
     assert isinstance(dialect.due(0.0), bytes)
-    assert dialect.feed(b"", 0.0) == []
+    # Before anything came the most that can be said is that the port is open.
+    assert all(isinstance(reading, Sign) for reading in dialect.feed(b"", 0.0))
 
 
 def test_unknown_kind_names_the_known_ones():

@@ -15,7 +15,7 @@ from drivers.ports import open_port
 from drivers.reader import SerialReader, SilentDevice
 from drivers.readings import CardKind, CardReading, Junk, Sign, Symptom, ThermalReading
 from drivers.sim.idcard import CardData, SimIdCardReader, encode_text
-from drivers.sim.pty import PtyDevice
+from drivers.sim.pty import PtyDevice, resampled
 from drivers.sim.thermal_array import SimThermalArray
 
 WAIT_S = 10.0  # never reached on a healthy machine
@@ -25,11 +25,12 @@ CARD = CardData(number="11010519491231002X", name="样本甲")
 class Live:
     """A reader running in a thread: what it emitted, and how it ended."""
 
-    def __init__(self, link: Path, dialect) -> None:
+    def __init__(self, link: Path, dialect, *, baud=115200, speeds=None) -> None:
         self.readings: queue.Queue = queue.Queue()
         self.stop = threading.Event()
         self.error: Exception | None = None
-        self._reader = SerialReader(f"serial://{link}", dialect, self.readings.put, device="simulated")
+        url = f"serial://{link}?baud={baud}"
+        self._reader = SerialReader(url, dialect, self.readings.put, device="simulated", speeds=speeds)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -174,6 +175,99 @@ def test_nothing_said_before_somebody_listens_is_heard_later(tmp_path):
         with open_port(f"serial://{tmp_path}/p.tty") as port:
             port.write(b"\r\n\x03\x11now")
             assert port.read(WAIT_S) == b"\r\n\x03\x11now"
+
+
+def test_half_a_frame_is_followed_by_nothing_until_it_is_healed(tmp_path):
+    with (
+        PtyDevice(tmp_path / "t.tty", SimThermalArray(rate_hz=50.0)) as pty,
+        open_port(f"serial://{tmp_path}/t.tty") as port,
+    ):
+        pty.fault("half")
+        heard = b""
+        while len(heard) < len(SimThermalArray().frame()) // 2:
+            heard += port.read(WAIT_S)
+        while chunk := port.read(0.2):
+            heard += chunk
+        whole, rest = divmod(len(heard), len(SimThermalArray().frame()))
+        assert rest == len(SimThermalArray().frame()) // 2, f"{whole} frames before the fault, then one half"
+        pty.heal()
+        assert port.read(WAIT_S)
+
+
+def test_joined_frames_come_two_at_a_time_and_a_lonely_one_comes_late(tmp_path):
+    with PtyDevice(tmp_path / "t.tty", SimThermalArray(rate_hz=50.0)) as pty:
+        pty.fault("joined")
+        with Live(tmp_path / "t.tty", GyMcu90640Dialect()) as live:
+            first, second = live.next(ThermalReading), live.next(ThermalReading)
+            assert first.at_mono == second.at_mono or second.at_mono == live.next(ThermalReading).at_mono
+    device = SimIdCardReader()
+    device.place(CARD)
+    with PtyDevice(tmp_path / "card.tty", device) as pty:
+        pty.fault("joined")
+        with Live(tmp_path / "card.tty", IdCardDialect()) as live:
+            assert live.next(CardReading).number == CARD.number
+
+
+@pytest.mark.parametrize("baud", [115200, 38400, 256000])
+def test_listener_at_the_right_speed_understands(tmp_path, baud):
+    with (
+        PtyDevice(tmp_path / "card.tty", SimIdCardReader(), baud=baud),
+        open_port(f"serial://{tmp_path}/card.tty?baud={baud}") as port,
+    ):
+        assert ask(port, idcard.find_request()).status == 0x80
+
+
+@pytest.mark.parametrize("baud", [9600, 57600, 256000])
+def test_listener_at_another_speed_hears_garbage(tmp_path, baud):
+    with (
+        PtyDevice(tmp_path / "t.tty", SimThermalArray(rate_hz=50.0), baud=115200),
+        Live(tmp_path / "t.tty", GyMcu90640Dialect(silence_s=0.5), baud=baud) as live,
+    ):
+        assert live.end().symptom is Symptom.NOISE
+        assert {type(reading) for reading in live.readings.queue} <= {Junk}
+
+
+class Hasty(IdCardDialect):
+    """Tries each speed for a moment only: the simulated module answers at once."""
+
+    probe_s = 0.2
+
+
+def test_device_that_changes_its_speed_is_found_again(tmp_path):
+    speeds = {}
+    with PtyDevice(tmp_path / "card.tty", SimIdCardReader(), baud=115200) as pty:
+        with Live(tmp_path / "card.tty", Hasty(silence_s=0.5), baud="auto", speeds=speeds) as live:
+            live.next(Sign)
+            pty.fault("wrong-speed")
+            assert isinstance(live.end(), SilentDevice)
+        with Live(tmp_path / "card.tty", Hasty(silence_s=0.5), baud="auto", speeds=speeds) as live:
+            live.next(Sign)
+            assert set(speeds.values()) == {9600}
+
+
+@pytest.mark.parametrize(("said", "heard"), [(9600, 115200), (115200, 9600), (115200, 57600), (19200, 38400)])
+def test_bytes_at_another_speed_are_other_bytes(said, heard):
+    told = bytes(range(256))
+    garbage = resampled(told, said, heard)
+    assert garbage and garbage != told
+    assert resampled(told, said, said) == told
+
+
+def test_small_error_of_speed_does_no_harm():
+    told = bytes(range(256))
+    assert resampled(told, 115200, 113600) == told  # what a cheap oscillator is off
+
+
+def test_every_fault_of_a_line_can_be_commanded_and_healed(tmp_path):
+    device = SimIdCardReader()
+    with PtyDevice(tmp_path / "card.tty", device, baud=115200) as pty:
+        for fault in pty.FAULTS:
+            pty.fault(fault)
+            pty.heal()
+            with Live(tmp_path / "card.tty", IdCardDialect()) as live:
+                live.next(Sign)
+        with pytest.raises(ValueError, match="unplug, noise"):
+            pty.fault("earthquake")
 
 
 # --- the module itself ----------------------------------------------------------------------------------------------

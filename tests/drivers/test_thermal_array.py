@@ -21,7 +21,7 @@ from drivers.codecs.thermal_array import (
     GyMcu90640Dialect,
     ThermalArrayCodec,
 )
-from drivers.readings import Junk, Sign, ThermalReading
+from drivers.readings import Impairment, Junk, Sign, Symptom, ThermalReading, Trouble
 from drivers.sim.thermal_array import SimThermalArray, encode_field
 
 unhurried = settings(deadline=None, max_examples=50)  # a busy machine is no failed rule, and the suite has 5 s
@@ -260,3 +260,100 @@ def test_simulated_faults_and_their_end():
 def test_checksum_is_the_sum_of_the_words_before_it():
     words = struct.unpack("<772H", OTHER)
     assert sum(words[:771]) & 0xFFFF == words[771]
+
+
+# --- faults ---------------------------------------------------------------------------------------------------------
+
+STEP_S = 0.05
+WITHIN_S, BACK_WITHIN_S = 5.0, 10.0
+
+
+class Joined:
+    """A simulated module and its dialect on one wire, and a clock that steps."""
+
+    def __init__(self) -> None:
+        self.module, self.dialect, self.now = SimThermalArray(), GyMcu90640Dialect(), 1000.0
+        self.module.show(36.4)
+
+    def run(self, for_s: float) -> list:
+        readings = []
+        for _ in range(round(for_s / STEP_S)):
+            self.now += STEP_S
+            answered = self.module.answer(self.dialect.due(self.now), self.now)
+            readings += self.dialect.feed(answered + self.module.due(self.now), self.now)
+        return readings
+
+
+def of(kind, readings):
+    return [reading for reading in readings if isinstance(reading, kind)]
+
+
+def healed(joined: Joined) -> list:
+    """End the faults; return what is said from the tenth second on, which must be measurements and nothing else."""
+    joined.module.heal()
+    recovering = joined.run(BACK_WITHIN_S)
+    steady = joined.run(3.0)
+    assert len(of(ThermalReading, steady)) >= 9
+    assert not of((Trouble, Impairment, Junk), steady)
+    return recovering
+
+
+def test_a_healthy_module_says_nothing_but_pictures():
+    assert {type(reading) for reading in Joined().run(20.0)} == {ThermalReading}
+
+
+@pytest.mark.parametrize(
+    ("fault", "symptom"),
+    [("stale", Symptom.FROZEN), ("drift", Symptom.WARMING_UP), ("ambient-60", Symptom.IMPLAUSIBLE)],
+)
+def test_fault_is_a_trouble_within_five_seconds_and_no_picture_is_believed_while_it_lasts(fault, symptom):
+    joined = Joined()
+    joined.run(6.0)
+    joined.module.fault(fault)
+    joined.run(WITHIN_S)
+    lasting = joined.run(5.0)
+    assert {reading.symptom for reading in of(Trouble, lasting)} == {symptom}
+    assert len(lasting) >= 15 and not of(ThermalReading, lasting)
+    healed(joined)
+
+
+@pytest.mark.parametrize("fault", ["dead-pixel-cold", "dead-pixel-hot", "minus-273"])
+def test_dead_pixel_is_an_impairment_within_five_seconds_and_the_pictures_go_on_without_it(fault):
+    joined = Joined()
+    joined.run(6.0)
+    joined.module.fault(fault)
+    readings = joined.run(WITHIN_S)
+    assert [(news.symptom, news.over) for news in of(Impairment, readings)] == [(Symptom.DEAD_PIXELS, False)]
+    assert len(of(ThermalReading, readings)) >= 15
+    assert sum(map(isnan, readings[-1].celsius)) == 1
+    assert [(news.symptom, news.over) for news in of(Impairment, healed(joined))] == [(Symptom.DEAD_PIXELS, True)]
+
+
+def test_wrong_checksums_are_junk_and_no_picture_is_made_of_them():
+    joined = Joined()
+    joined.run(2.0)
+    joined.module.fault("checksum")
+    readings = joined.run(WITHIN_S)
+    assert {type(reading) for reading in readings} == {Junk}
+    assert sum(junk.byte_count for junk in readings) >= 15 * FIELD_BYTES
+    healed(joined)
+
+
+def test_frames_cut_by_the_next_are_junk_and_the_whole_ones_are_read():
+    joined = Joined()
+    joined.module.fault("cut-by-next")
+    readings = joined.run(WITHIN_S)
+    assert len(of(ThermalReading, readings)) >= 15
+    assert len(of(Junk, readings)) >= 15
+    healed(joined)
+
+
+def test_every_fault_of_the_module_has_a_test_here():
+    tested = {"stale", "drift", "ambient-60", "dead-pixel-cold", "dead-pixel-hot", "minus-273", "checksum"}
+    assert set(SimThermalArray.FAULTS) == tested | {"cut-by-next"}
+    with pytest.raises(ValueError, match="unknown fault 'on-fire'"):
+        SimThermalArray().fault("on-fire")
+
+
+def test_speeds_are_the_three_that_modules_leave_the_works_with():
+    assert GyMcu90640Dialect.SPEEDS == (115200, 460800, 9600)

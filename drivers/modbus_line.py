@@ -1,0 +1,109 @@
+"""Ask a Modbus board one thing after another, and believe only the answer to what was asked.
+
+An answer does not say which question it belongs to (drivers/codecs/modbus.py). So after a question that nothing
+answered, the line is left alone for longer than any board is late, and whatever comes then is thrown away.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from math import inf
+
+from drivers.codecs import modbus
+from drivers.codecs.framing import Dropped
+from drivers.codecs.modbus import Answer, Bits, ModbusCodec, Refusal
+from drivers.ports import Port
+from drivers.readings import Symptom
+from drivers.wiring import WireFault
+
+ANSWER_S = 0.3  # 8 bytes there and 8 back are 17 ms at 9600 baud, and boards think for some tens of ms
+QUIET_S = 2.0  # boards that were late were so by up to 1.5 s
+USUAL_BAUD = 9600
+DRAIN_MOST = 50  # chunks; a line that never falls silent carries something else
+
+
+class ModbusLine:
+    """One board at one address. Every method may be called from any thread; each question has its turn."""
+
+    def __init__(self, port: Port, *, address: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._port = port
+        self._address = address
+        self._clock = clock
+        self._codec = ModbusCodec()
+        self._lock = threading.Lock()
+        self._gap_s = modbus.frame_gap_s(port.baud or USUAL_BAUD)
+        self._quiet_until = -inf
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the line is left alone now, because an answer may come late."""
+        return self._clock() < self._quiet_until
+
+    def ask(self, request: bytes) -> Answer:
+        """Return the answer.
+
+        Raises: WireFault when the board refuses, is silent, or speaks what is no answer; PortLost.
+        """
+        with self._lock:
+            if self.quiet:
+                raise self._silent()
+            self._drain()
+            self._codec.expect(request)
+            self._port.write(request)
+            answer, heard_bytes = self._hear()
+        if answer is None and heard_bytes == 0:
+            self._quiet_until = self._clock() + QUIET_S
+            raise self._silent()
+        if answer is None:
+            raise WireFault(
+                f"relay board {self._address}: {heard_bytes} bytes and no answer among them; "
+                "check speed, grounding and termination",
+                symptom=Symptom.NOISE,
+            )
+        if isinstance(answer, Refusal):
+            raise WireFault(
+                f"relay board {self._address}: {answer.words}; check its manual and the options of the factory",
+                symptom=Symptom.REFUSED,
+            )
+        return answer
+
+    def ask_bits(self, request: bytes) -> tuple[bool, ...]:
+        """Return the states that were asked for. Raises: as `ask`."""
+        answer = self.ask(request)
+        return answer.values if isinstance(answer, Bits) else ()
+
+    def say(self, request: bytes) -> None:
+        """Send a request and do not hear the answer: the last resort for a relay that must open. Raises: PortLost."""
+        with self._lock:
+            self._port.write(request)
+
+    def close(self) -> None:
+        """Release the port."""
+        with self._lock:
+            self._port.close()
+
+    def _drain(self) -> None:
+        """Wait for the pause that must lie between frames, and drop what still comes."""
+        for _ in range(DRAIN_MOST):
+            if not self._port.read(self._gap_s):
+                return
+
+    def _hear(self) -> tuple[Answer | None, int]:
+        deadline = self._clock() + ANSWER_S
+        heard_bytes = 0
+        while (left_s := deadline - self._clock()) > 0:
+            chunk = self._port.read(left_s)
+            heard_bytes += len(chunk)
+            for event in self._codec.feed(chunk):
+                if not isinstance(event, Dropped):
+                    return event, heard_bytes
+        for event in self._codec.give_up():
+            if not isinstance(event, Dropped):
+                return event, heard_bytes
+        return None, heard_bytes
+
+    def _silent(self) -> WireFault:
+        return WireFault(
+            f"relay board {self._address}: no answer in {ANSWER_S} s; check its power, address, speed and cable",
+            symptom=Symptom.SILENT,
+        )
