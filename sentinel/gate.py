@@ -21,7 +21,7 @@ from typing import Any
 
 from drivers.barrier import Barrier, BarrierLock
 from drivers.errors import BarrierBusy
-from drivers.readings import Leaf, Symptom, ThermalReading, Trouble
+from drivers.readings import Leaf, Symptom, Trouble
 from recognition.readings import Claim
 from sentinel import BUILT, __version__, roster
 from sentinel.control import ControlServer, Peer
@@ -29,8 +29,7 @@ from sentinel.core.admission import PassBook, Scope
 from sentinel.core.errors import DataError, Unavailable
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import Component, Health
-from sentinel.core.model import Policy, Profile, SkinTemperature
-from sentinel.core.thermometry import skin_temperature
+from sentinel.core.model import Policy, Profile
 from sentinel.devices import Work, fitted, readers
 from sentinel.events import Asked, DeviceFailed, Doze, Event, RosterRead
 from sentinel.hand import Hand
@@ -39,9 +38,10 @@ from sentinel.lane import Lane, Rules, Times
 from sentinel.passes import PassDesk, load_issuers
 from sentinel.record import Place
 from sentinel.report import status_answer
-from sentinel.senses import Measure, Senses, Surroundings
+from sentinel.senses import Senses
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import Child, Worker, end_process, sd_notify, start_logging, stop_on_signals
+from sentinel.thermometer import thermometer_of
 from sentinel.wiring import pins_of
 from sync.errors import SyncError
 from sync.ledger import LedgerReader, LedgerWriter
@@ -195,7 +195,7 @@ class GateProcess:
         )
         return Lane(
             rules=rules,
-            senses=Senses(measure=measure_of(settings), has_presence=settings.presence.kind != "none"),
+            senses=Senses(thermometer=thermometer_of(settings, None), has_presence=settings.presence.kind != "none"),
             fuser=fuser,
             health=Health(fitted(settings)),
             keeper=self._keeper,
@@ -344,23 +344,6 @@ def run_vision(pipe: Connection, config: str) -> None:
 def clock_is_plausible(floor: datetime) -> bool:
     """Tell whether a card's dates may be judged: the clock is synchronised, or not behind what certainly has passed."""
     return now_stamp().clock_trusted or datetime.now(UTC) >= floor
-
-
-def measure_of(settings: Settings) -> Measure:
-    """Return the function from a thermal field to a skin temperature, as this site has set it."""
-    chosen = settings.temperature
-
-    def measure(field: ThermalReading, _around: Surroundings) -> SkinTemperature:
-        return skin_temperature(
-            field,
-            at_mono=field.at_mono,
-            offset_celsius=chosen.offset_celsius,
-            ambient_min=chosen.ambient_min_celsius,
-            ambient_max=chosen.ambient_max_celsius,
-            person_min_celsius=chosen.min_valid_celsius,
-        )
-
-    return measure
 
 
 if __name__ == "__main__":

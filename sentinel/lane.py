@@ -35,6 +35,7 @@ from sentinel.core.kinds import Barrier as BarrierEntry
 from sentinel.core.kinds import Fault, ModeChange, Opening, Repair, Revocation
 from sentinel.core.model import Attempt, Decision, Outcome, PassProblem, Person, Policy, Reason, ShownPass
 from sentinel.core.policy import decide
+from sentinel.core.thermometry import WARMING_UP
 from sentinel.counter import Counter, Done
 from sentinel.events import Asked, DeviceFailed, Doze, Event, FromDevice, RosterRead
 from sentinel.hand import Hand
@@ -170,6 +171,8 @@ class Lane:
         now = self._clock()
         if symptom is None:
             self.last_good[component] = now
+        elif component == Component.THERMAL and symptom in (Symptom.LOST, Symptom.SILENT):
+            self._senses.thermometer.lost(now)
         elif component == BARRIER and symptom == Symptom.LOST:
             for rights in self._rights.values():  # a board that comes back knows of none
                 rights.clear()
@@ -245,9 +248,17 @@ class Lane:
                 self._fuser.see_pass(unread, now)
             case Trouble():
                 self.report(device, reading.symptom, reading.detail)
+            case ThermalReading():
+                self._take_temperature(device, reading, now)
             case _:
                 self.report(device, None)
                 self._take_measured(reading, now)
+
+    def _take_temperature(self, device: str, reading: ThermalReading, now: float) -> None:
+        measured = self._senses.measure(reading, now)
+        warming = measured.why_not == WARMING_UP
+        self.report(device, Symptom.WARMING_UP if warming else None, "its readings do not count yet" if warming else "")
+        self._fuser.see_temperature(measured, now)
 
     def _take_measured(self, reading: Reading, now: float) -> None:
         match reading:
@@ -255,8 +266,6 @@ class Lane:
                 self._fuser.see_card(reading, self.people.get(self._token_of(reading.number)), now)
             case CodeReading():
                 self._fuser.see_pass(self.passes.read(reading), now)
-            case ThermalReading():
-                self._fuser.see_temperature(self._senses.measure(reading, now), now)
             case DistanceReading():
                 self._senses.see_distance(reading)
             case PresenceReading():

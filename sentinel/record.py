@@ -36,6 +36,8 @@ def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, no
         ambient_celsius=_rounded(temperature and temperature.ambient_celsius, 2),
         compensation_celsius=_rounded(temperature and temperature.compensation_celsius, 2),
         temperature_limit_celsius=place.temperature_limit_celsius,
+        temperature_distance_mm=temperature.distance_mm if temperature else None,
+        temperature_measured_times=temperature.measured_times if temperature else None,
         temperature_why_not=(temperature.why_not or None) if temperature else None,
         similarity=_rounded(compared.similarity if compared else face and face.nearest_similarity, 4),
         similarity_required=_rounded(compared.required if compared else face and face.required_similarity, 4),

@@ -3,12 +3,11 @@
 A temperature is measured with all of it. What is too old is forgotten: a distance of a minute ago is nobody's.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-
 from drivers.readings import DistanceReading, PresenceReading, ThermalReading
 from recognition.readings import FaceReading
 from sentinel.core.model import SkinTemperature
+from sentinel.core.thermometry import Box
+from sentinel.thermometer import Thermometer
 
 FACE_FRESH_S = 0.5  # five pictures: a head moves less than its own width in that time
 DISTANCE_FRESH_S = 0.5  # a sensor speaks ten times a second
@@ -16,22 +15,11 @@ NEAR_S = 3.0  # so long after the last sign of somebody everything stays awake
 PHANTOM_S = 600.0  # nobody waits ten minutes before a camera that does not see them
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What was around when a thermal reading came. Unit: mm. `box` is x, y, width, height in shares of the picture."""
-
-    box: tuple[float, float, float, float] | None = None
-    distance_mm: int | None = None
-
-
-Measure = Callable[[ThermalReading, Surroundings], SkinTemperature]
-
-
 class Senses:
     """Keep the newest of each sense for as long as it is true. Time comes with the readings."""
 
-    def __init__(self, *, measure: Measure, has_presence: bool = False) -> None:
-        self._measure = measure
+    def __init__(self, *, thermometer: Thermometer, has_presence: bool = False) -> None:
+        self.thermometer = thermometer
         self._has_presence = has_presence
         self._face: FaceReading | None = None
         self._distance: DistanceReading | None = None
@@ -66,10 +54,12 @@ class Senses:
         face = self._face if self._face is not None and now - self._face.at_mono <= FACE_FRESH_S else None
         distance = self._distance
         fresh = distance is not None and now - distance.at_mono <= DISTANCE_FRESH_S
-        around = Surroundings(
-            box=None if face is None else _share(face), distance_mm=distance.distance_mm if distance and fresh else None
+        return self.thermometer.measure(
+            reading,
+            now,
+            box=None if face is None else _share(face),
+            distance_mm=distance.distance_mm if distance is not None and fresh else None,
         )
-        return replace(self._measure(reading, around), at_mono=reading.at_mono)
 
     def nobody_near(self, now: float, *, presence_works: bool) -> bool:
         """Whether the camera may look less often: only a radar that works and feels nobody can say so."""
@@ -82,6 +72,6 @@ class Senses:
         return self._alone_since is not None and now - self._alone_since > PHANTOM_S
 
 
-def _share(face: FaceReading) -> tuple[float, float, float, float]:
+def _share(face: FaceReading) -> Box:
     x, y, width, height = face.box
     return x / face.frame_width, y / face.frame_height, width / face.frame_width, height / face.frame_height

@@ -27,17 +27,20 @@ from recognition.readings import Candidate, FaceReading, NoFace
 from sentinel.byhand import HandAct, opens_again
 from sentinel.control import Peer
 from sentinel.core.admission import PassBook, Scope
+from sentinel.core.climate import Climate
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import Component, Health, Mode
 from sentinel.core.kinds import Opening
-from sentinel.core.model import Person, Policy, Profile, SkinTemperature
+from sentinel.core.model import Person, Policy, Profile
+from sentinel.core.thermometry import Compensation, Limits
 from sentinel.events import Asked, DeviceFailed, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
 from sentinel.lane import Lane, Rules, Times
 from sentinel.passes import Issuers, PassDesk, key_id
 from sentinel.record import Place
-from sentinel.senses import Senses, Surroundings
+from sentinel.senses import Senses
+from sentinel.thermometer import Thermometer
 from sync.errors import LedgerUnavailable
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.stamp import now_stamp
@@ -98,10 +101,12 @@ class SpyBarrier:
         self.lights.append("closed")
 
 
-def measured(field: ThermalReading, _around: Surroundings) -> SkinTemperature:
-    """Take the one pixel for the person's temperature."""
-    [celsius] = field.celsius
-    return SkinTemperature(at_mono=field.at_mono, skin_celsius=celsius, raw_celsius=celsius, ambient_celsius=25.0)
+def thermometer() -> Thermometer:
+    return Thermometer(
+        limits=Limits(ambient_min_celsius=15.0, ambient_max_celsius=35.0),
+        compensation=Compensation(),
+        climate=Climate(warm_up_s=0.0),
+    )
 
 
 class Stand:
@@ -140,7 +145,7 @@ class Stand:
                 exit_leaf=Leaf.OUT,
                 trusted_uids=frozenset((0,)),
             ),
-            senses=Senses(measure=measured),
+            senses=Senses(thermometer=thermometer()),
             fuser=Fuser(profile=profile, temperature=True, window_s=4.0, repeat_s=5.0),
             health=Health(),
             keeper=self.keeper,

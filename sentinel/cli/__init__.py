@@ -26,6 +26,8 @@ FAMILIES = {
     "models": ("models",),
     "people": ("people",),
     "issue": ("issue",),
+    "probe": ("probe",),
+    "capture": ("capture",),
     "drill": ("drill",),
 }
 EXIT_CODES = """exit codes:

@@ -31,6 +31,8 @@ class Passage:
     compensation_celsius: float | None = None
     temperature_limit_celsius: float | None = None
     temperature_why_not: str | None = None
+    temperature_distance_mm: int | None = None
+    temperature_measured_times: int | None = None  # near the limit it is measured more than once
     similarity: float | None = None
     similarity_required: float | None = None
     face_model: str | None = None

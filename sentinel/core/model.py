@@ -157,6 +157,7 @@ class SkinTemperature:
     raw_celsius: float | None
     ambient_celsius: float | None
     compensation_celsius: float = 0.0
+    distance_mm: int | None = None  # as the distance sensor had it, where one is fitted
     why_not: str = ""
     measured_times: int = 1  # how many measures this one was chosen from
 

@@ -1,0 +1,73 @@
+"""Measure with one thermal sensor as this site has set and calibrated it; remember its newest figure for a calibration."""
+
+import time
+from dataclasses import replace
+
+from drivers.readings import ThermalReading
+from sentinel.core.climate import Climate
+from sentinel.core.model import SkinTemperature
+from sentinel.core.thermometry import Box, Compensation, Limits, View, skin_temperature
+from sentinel.settings import Settings
+
+
+class Thermometer:
+    """One sensor with its limits, its compensation, its place before the camera, and the air around it."""
+
+    def __init__(
+        self, *, limits: Limits, compensation: Compensation, climate: Climate, view: View | None = None
+    ) -> None:
+        self._limits = limits
+        self._view = view
+        self._climate = climate
+        self.compensation = compensation
+        self.newest: SkinTemperature | None = None
+
+    def measure(
+        self, reading: ThermalReading, now: float, *, box: Box | None, distance_mm: int | None
+    ) -> SkinTemperature:
+        """Return the skin temperature in this reading; `box` is the face in shares of the camera's picture."""
+        self.newest = skin_temperature(
+            reading,
+            limits=self._limits,
+            compensation=self.compensation,
+            view=self._view,
+            box=box,
+            distance_mm=distance_mm,
+            conditions=self._climate.see(reading.ambient_celsius, now),
+        )
+        return self.newest
+
+    def lost(self, now: float) -> None:
+        """Take notice that the sensor is away, perhaps without power."""
+        self._climate.lost(now)
+
+    def calibrate(self, offset_celsius: float) -> None:
+        """Add this offset from now on."""
+        self.compensation = replace(self.compensation, offset_celsius=offset_celsius)
+
+
+def thermometer_of(settings: Settings, calibrated_celsius: float | None) -> Thermometer:
+    """Return the thermometer of this site; an offset from a calibration goes before the one in the settings."""
+    chosen = settings.temperature
+    offset = chosen.offset_celsius if calibrated_celsius is None else calibrated_celsius
+    return Thermometer(
+        limits=Limits(
+            person_min_celsius=chosen.min_valid_celsius,
+            ambient_min_celsius=chosen.ambient_min_celsius,
+            ambient_max_celsius=chosen.ambient_max_celsius,
+        ),
+        compensation=Compensation(
+            offset_celsius=offset,
+            ambient_coefficient=chosen.ambient_coefficient,
+            distance_coefficient=chosen.distance_coefficient,
+            reference_distance_m=chosen.reference_distance_m,
+            most_celsius=chosen.compensation_max_celsius,
+        ),
+        climate=Climate(warm_up_s=chosen.warm_up_s, powered_for_s=_box_up_s()),
+        view=View.parse(settings.thermal.view),
+    )
+
+
+def _box_up_s() -> float:
+    """Return how long the box has had power: the sensor hangs on the same supply."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
