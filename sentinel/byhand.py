@@ -1,18 +1,21 @@
 """Turn what staff ask by hand into the entry that records it: the same words for the gate and for the one-shot."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from sentinel.core.admission import GRANT_REASONS, MOST_USES, REVOKE_REASONS
+from sentinel.core.calibration import OFFSET_MOST_K, Method
 from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.errors import UsageError
-from sentinel.core.kinds import Consent, Grant, Opening, Registration, Revocation, body_of
+from sentinel.core.kinds import Calibration, Consent, Grant, Opening, Registration, Revocation, body_of
 from sentinel.core.model import PassKind
 from sync.entry import Entry, Stamp, parse_key
 
-VERBS = ("register", "open", "consent", "grant", "revoke")
+VERBS = ("register", "open", "consent", "grant", "revoke", "calibrate")
 REASONS = (
     "forgot-card",
     "card-unreadable",
@@ -38,7 +41,7 @@ REPEAT_S = 15.0  # a request is repeated within the patience of whoever sent it;
 class HandAct:
     """One act of staff: what is recorded, and whether the barrier opens for it."""
 
-    entry: Registration | Opening | Consent | Grant | Revocation
+    entry: Registration | Opening | Consent | Grant | Revocation | Calibration
     request: str
     opens: bool
     personal: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -82,12 +85,9 @@ def hand_act(
     if not _REQUEST_ID.fullmatch(request_id):
         raise UsageError("a request by hand needs a request id of 8 to 64 letters, digits and dashes")
     verb = request["verb"]
-    if verb == "consent":
-        return HandAct(entry=_consent(request, request_id, operator), request=request_id, opens=False)
-    if verb == "grant":
-        return HandAct(entry=_grant(request, request_id, operator), request=request_id, opens=False)
-    if verb == "revoke":
-        return HandAct(entry=_revocation(request, request_id, operator), request=request_id, opens=False)
+    if verb in _PAPERWORK:
+        entry = _PAPERWORK[verb](request, request_id, operator)
+        return HandAct(entry=entry, request=request_id, opens=False)
     reason = _one_of(request, "reason", REASONS)
     if verb == "open":
         opening = Opening(request=request_id, operator=operator, reason=reason, lane=lane, written_by=written_by)
@@ -177,6 +177,34 @@ def _grant(request: Mapping[str, Any], request_id: str, operator: str) -> Grant:
     )
 
 
+def _calibration(request: Mapping[str, Any], request_id: str, operator: str) -> Calibration:
+    offset = number_in(request, "offset_celsius", math.nan)
+    if not abs(offset) <= OFFSET_MOST_K:  # not a number is refused too
+        raise UsageError(f"offset_celsius must be at most {OFFSET_MOST_K} K either way; use sentinelctl calibrate")
+    try:
+        due = date.fromisoformat(str(request.get("due", "")))
+    except ValueError as error:
+        raise UsageError("due must be a day, YYYY-MM-DD; use sentinelctl calibrate") from error
+    return Calibration(
+        request=request_id,
+        operator=operator,
+        signed_by=str(request.get("signed_by", "")).strip() or operator,
+        device="thermal",
+        method=_one_of(request, "method", tuple(Method)),
+        samples=int(number_in(request, "samples", 0)),
+        offset_celsius=float(offset),
+        spread_celsius=float(number_in(request, "spread_celsius", 0.0)),
+        residual_celsius=float(number_in(request, "residual_celsius", 0.0)),
+        due=due.isoformat(),
+        reference_celsius=_optional_number(request, "reference_celsius"),
+        ambient_celsius=_optional_number(request, "ambient_celsius"),
+    )
+
+
+def _optional_number(request: Mapping[str, Any], key: str) -> float | None:
+    return None if request.get(key) is None else float(number_in(request, key, 0.0))
+
+
 def _revocation(request: Mapping[str, Any], request_id: str, operator: str) -> Revocation:
     return Revocation(
         request=request_id,
@@ -214,3 +242,12 @@ def _celsius(request: Mapping[str, Any]) -> float | None:
     if not _LOWEST_CELSIUS <= celsius <= _HIGHEST_CELSIUS:
         raise UsageError(f"a temperature by hand must be {_LOWEST_CELSIUS} to {_HIGHEST_CELSIUS} °C; measure again")
     return float(celsius)
+
+
+# What is only written down: the barrier does not move for it.
+_PAPERWORK: Mapping[str, Callable[[Mapping[str, Any], str, str], Consent | Grant | Revocation | Calibration]] = {
+    "consent": _consent,
+    "grant": _grant,
+    "revoke": _revocation,
+    "calibrate": _calibration,
+}

@@ -37,7 +37,7 @@ from sentinel.keeper import Keeper
 from sentinel.lane import Lane, Rules, Times
 from sentinel.passes import PassDesk, load_issuers
 from sentinel.record import Place
-from sentinel.report import status_answer
+from sentinel.report import status_answer, thermal_answer
 from sentinel.senses import Senses
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import Child, Worker, end_process, sd_notify, start_logging, stop_on_signals
@@ -111,6 +111,7 @@ class GateProcess:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._started = time.monotonic()
+        self._ours = frozenset((0, settings.paths.state_dir.stat().st_uid))
         self._inbox: queue.Queue[Event] = queue.Queue(INBOX)
         self._dropped = 0
         self._vault = Vault.open(settings.paths.secrets_dir, create=True)
@@ -183,7 +184,7 @@ class GateProcess:
             ),
             pulse_s=settings.barrier.pulse_s,
             exit_leaf=Leaf.OUT if settings.barrier.relay_out != "" else Leaf.IN,
-            trusted_uids=frozenset((0, settings.paths.state_dir.stat().st_uid)),
+            trusted_uids=self._ours,
         )
         fuser = Fuser(
             profile=profile,
@@ -195,7 +196,10 @@ class GateProcess:
         )
         return Lane(
             rules=rules,
-            senses=Senses(thermometer=thermometer_of(settings, None), has_presence=settings.presence.kind != "none"),
+            senses=Senses(
+                thermometer=thermometer_of(settings, last_calibration(settings.paths.ledger)),
+                has_presence=settings.presence.kind != "none",
+            ),
             fuser=fuser,
             health=Health(fitted(settings)),
             keeper=self._keeper,
@@ -276,6 +280,8 @@ class GateProcess:
             self._vision.send(message)
 
     def _answer(self, request: dict[str, Any], peer: Peer) -> Mapping[str, Any]:
+        if request["verb"] == "thermal":
+            return thermal_answer(self._lane.thermometer, peer_is_ours=peer.uid in self._ours, now=time.monotonic())
         if request["verb"] == "status":
             return status_answer(
                 self._lane, self._keeper, started_mono=self._started, dropped=self._dropped, now=time.monotonic()
@@ -314,6 +320,17 @@ class GateProcess:
                     log.error("the roster stays as it was: %s", error)
                     self._post(RosterRead(None, str(error)))
                 said = str(error)
+
+
+def last_calibration(ledger: Path) -> Mapping[str, Any] | None:
+    """Return the body of the newest calibration in the ledger, if there is one to be read."""
+    try:
+        with LedgerReader(ledger) as reader:
+            newest = reader.newest(1, "calibration")
+    except SyncError as error:
+        log.warning("no calibration can be read, the settings' offset holds: %s", error)
+        return None
+    return newest[0].data if newest else None
 
 
 def pass_book(ledger: Path) -> PassBook:

@@ -32,7 +32,7 @@ from recognition.readings import Claim, FaceReading, NoFace
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import STARTING, Change, Component, Health, Mode, Standing
 from sentinel.core.kinds import Barrier as BarrierEntry
-from sentinel.core.kinds import Fault, ModeChange, Opening, Repair, Revocation
+from sentinel.core.kinds import Calibration, Fault, ModeChange, Opening, Repair, Revocation
 from sentinel.core.model import Attempt, Decision, Outcome, PassProblem, Person, Policy, Reason, ShownPass
 from sentinel.core.policy import decide
 from sentinel.core.thermometry import WARMING_UP
@@ -43,6 +43,7 @@ from sentinel.keeper import How, Keeper, Kept
 from sentinel.passes import PassDesk
 from sentinel.record import Place, passage_of, personal_of
 from sentinel.senses import Senses
+from sentinel.thermometer import Thermometer
 from sync.entry import Stamp
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,11 @@ class Lane:
             self._follow_mode()
 
     @property
+    def thermometer(self) -> Thermometer:
+        """The thermal sensor as it measures."""
+        return self._senses.thermometer
+
+    @property
     def health(self) -> Health:
         """The state of every component."""
         return self._health
@@ -224,6 +230,8 @@ class Lane:
         if done.opened:  # a person was judged by a person: no disk holds them up
             self._hand.show("green", buzz=1)
             self.told = Told(at_mono=self._clock(), outcome="open", reason="accepted", method="manual")
+        if isinstance(done.entry, Calibration):
+            self._senses.thermometer.calibrate(done.entry.offset_celsius, date.fromisoformat(done.entry.due))
         if isinstance(done.entry, Revocation):
             self.passes.book.revoke(done.entry.pass_id)  # also when it could not be written: until the next start
 
@@ -301,6 +309,8 @@ class Lane:
         if doze != self._dozing:
             self._dozing = doze
             self._tell_vision(Doze(on=doze))
+        overdue = self._senses.thermometer.overdue(self._times.today(), clock_trusted=self._times.clock_trusted())
+        self.impair(Component.THERMAL, Symptom.CALIBRATION_DUE, "run: sentinelctl calibrate thermal", over=not overdue)
         if states.has(Component.PRESENCE):
             detail = "somebody is reported for ten minutes and no face was seen"
             self.impair(Component.PRESENCE, Symptom.PHANTOM, detail, over=not self._senses.phantom(now))

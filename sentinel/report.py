@@ -4,9 +4,11 @@ import os
 from typing import Any
 
 from sentinel import __version__
+from sentinel.core.errors import NotPermitted, Unavailable
 from sentinel.core.health import STARTING, ComponentState
 from sentinel.keeper import Keeper
 from sentinel.lane import Lane
+from sentinel.thermometer import Thermometer
 
 
 def status_answer(lane: Lane, keeper: Keeper, *, started_mono: float, dropped: int, now: float) -> dict[str, Any]:
@@ -30,6 +32,26 @@ def status_answer(lane: Lane, keeper: Keeper, *, started_mono: float, dropped: i
         "ledger": {"late": keeper.late, "queued": keeper.queued},
         "dropped_readings": dropped,
         "junk_bytes": dict(lane.junk_bytes),
+    }
+
+
+def thermal_answer(thermometer: Thermometer, *, peer_is_ours: bool, now: float) -> dict[str, Any]:
+    """Return the answer to the verb `thermal`: the newest raw figure, for who calibrates the sensor.
+
+    Raises: NotPermitted to anybody but our own user and root, for a figure may be a person's; Unavailable without one.
+    """
+    if not peer_is_ours:
+        raise NotPermitted("raw figures are for the maintainer; run it as root or as the gate's own user")
+    newest = thermometer.newest
+    if newest is None or newest.raw_celsius is None:
+        raise Unavailable("the thermal sensor sees nothing warm; put the black body before it, or look at show status")
+    return {
+        "ok": True,
+        "raw_celsius": newest.raw_celsius,
+        "ambient_celsius": newest.ambient_celsius,
+        "why_not": newest.why_not,
+        "at_mono": newest.at_mono,
+        "at_s_ago": round(now - newest.at_mono, 2),
     }
 
 

@@ -262,6 +262,7 @@ _SUMMARIES: dict[str, Callable[[Mapping[str, Any]], tuple[Any, tuple[Any, ...]]]
     "mode": lambda data: (data.get("mode"), tuple(data.get("because", ()))),
     "consent": lambda data: (data.get("act"), ()),
     "grant": lambda data: (data.get("pass_kind"), (data.get("reason"),)),
+    "calibration": lambda data: (data.get("device"), (data.get("method"),)),
     "revocation": lambda data: ("revoked", (data.get("reason"),)),
     "start": lambda data: (data.get("owner"), (data.get("version"),)),
     "stop": lambda data: (data.get("reason"), ()),

@@ -1,7 +1,10 @@
-"""Measure with one thermal sensor as this site has set and calibrated it; remember its newest figure for a calibration."""
+"""Measure with one thermal sensor as this site has set and calibrated it; keep its newest figure for a calibration."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
+from typing import Any
 
 from drivers.readings import ThermalReading
 from sentinel.core.climate import Climate
@@ -21,6 +24,7 @@ class Thermometer:
         self._climate = climate
         self.compensation = compensation
         self.newest: SkinTemperature | None = None
+        self._due: date | None = None
 
     def measure(
         self, reading: ThermalReading, now: float, *, box: Box | None, distance_mm: int | None
@@ -41,23 +45,27 @@ class Thermometer:
         """Take notice that the sensor is away, perhaps without power."""
         self._climate.lost(now)
 
-    def calibrate(self, offset_celsius: float) -> None:
-        """Add this offset from now on."""
+    def calibrate(self, offset_celsius: float, due: date) -> None:
+        """Add this offset from now on, until it is due again."""
         self.compensation = replace(self.compensation, offset_celsius=offset_celsius)
+        self._due = due
+
+    def overdue(self, today: date, *, clock_trusted: bool) -> bool:
+        """Whether the last calibration is due again; a clock that is not believed accuses nobody."""
+        return clock_trusted and self._due is not None and today > self._due
 
 
-def thermometer_of(settings: Settings, calibrated_celsius: float | None) -> Thermometer:
-    """Return the thermometer of this site; an offset from a calibration goes before the one in the settings."""
+def thermometer_of(settings: Settings, calibration: Mapping[str, Any] | None) -> Thermometer:
+    """Return the thermometer of this site; the body of its last calibration goes before the offset in the settings."""
     chosen = settings.temperature
-    offset = chosen.offset_celsius if calibrated_celsius is None else calibrated_celsius
-    return Thermometer(
+    thermometer = Thermometer(
         limits=Limits(
             person_min_celsius=chosen.min_valid_celsius,
             ambient_min_celsius=chosen.ambient_min_celsius,
             ambient_max_celsius=chosen.ambient_max_celsius,
         ),
         compensation=Compensation(
-            offset_celsius=offset,
+            offset_celsius=chosen.offset_celsius,
             ambient_coefficient=chosen.ambient_coefficient,
             distance_coefficient=chosen.distance_coefficient,
             reference_distance_m=chosen.reference_distance_m,
@@ -66,6 +74,9 @@ def thermometer_of(settings: Settings, calibrated_celsius: float | None) -> Ther
         climate=Climate(warm_up_s=chosen.warm_up_s, powered_for_s=_box_up_s()),
         view=View.parse(settings.thermal.view),
     )
+    if calibration is not None:
+        thermometer.calibrate(float(calibration["offset_celsius"]), date.fromisoformat(calibration["due"]))
+    return thermometer
 
 
 def _box_up_s() -> float:

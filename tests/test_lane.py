@@ -17,6 +17,7 @@ from drivers.readings import (
     BarrierEventKind,
     CardKind,
     CardReading,
+    CodeReading,
     Leaf,
     Sign,
     Symptom,
@@ -31,13 +32,13 @@ from sentinel.core.climate import Climate
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import Component, Health, Mode
 from sentinel.core.kinds import Opening
-from sentinel.core.model import Person, Policy, Profile
+from sentinel.core.model import PassKind, Person, Policy, Profile
 from sentinel.core.thermometry import Compensation, Limits
 from sentinel.events import Asked, DeviceFailed, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
 from sentinel.lane import Lane, Rules, Times
-from sentinel.passes import Issuers, PassDesk, key_id
+from sentinel.passes import Issuers, PassDesk, key_id, write_pass
 from sentinel.record import Place
 from sentinel.senses import Senses
 from sentinel.thermometer import Thermometer
@@ -147,7 +148,7 @@ class Stand:
             ),
             senses=Senses(thermometer=thermometer()),
             fuser=Fuser(profile=profile, temperature=True, window_s=4.0, repeat_s=5.0),
-            health=Health(),
+            health=Health((Component.SCANNER,)),
             keeper=self.keeper,
             hand=hand,
             people={self.token: self.person},
@@ -573,3 +574,52 @@ def test_a_dead_camera_takes_its_last_face_with_it(stand):
     stand.clock.now += 4.1
     stand.warm(36.5)
     assert stand.barrier.pulses == []
+
+
+def test_a_signed_calibration_holds_at_once_and_says_when_it_is_due(stand):
+    calibrate = {
+        "v": 1, "verb": "calibrate", "request": "calibrate-1", "method": "black-body", "samples": 40,
+        "offset_celsius": 0.7, "spread_celsius": 0.05, "residual_celsius": 0.02, "due": "2026-11-21",
+        "signed_by": "LI MING",
+    }  # fmt: skip
+    assert stand.lane.thermometer.compensation.offset_celsius == 0.0
+    asked = Asked(calibrate, SELF)
+    stand.lane.turn(asked)
+    assert asked.reply.get_nowait()["ok"]
+    assert stand.lane.thermometer.compensation.offset_celsius == 0.7
+    [entry] = stand.entries("calibration")
+    assert (entry["signed_by"], entry["due"]) == ("LI MING", "2026-11-21")
+    stand.lane.turn(None)
+    assert [fault["symptom"] for fault in stand.entries("fault")] == ["calibration-due"]
+    assert stand.barrier.pulses == []
+
+
+def test_the_exit_button_opens_the_leaf_that_leads_out_and_asks_nobody(stand):
+    stand.lane.turn(BarrierEvent(at_mono=stand.clock.now, kind=BarrierEventKind.EXIT_BUTTON, leaf=Leaf.OUT))
+    assert stand.barrier.opened == [Leaf.OUT]
+    [opening] = stand.entries("opening")
+    assert (opening["reason"], opening["leaf"]) == ("exit-button", "out")
+    stand.lane.turn(BarrierEvent(at_mono=stand.clock.now, kind=BarrierEventKind.PASSED, leaf=Leaf.OUT))
+    assert stand.entries("barrier")[-1]["after"] is not None, "whoever left used the right of that opening"
+
+
+def code_of(stand, **changed):
+    terms = {
+        "kind": PassKind.VISITOR, "scope": SCOPE.gate,
+        "valid_from_utc_s": int(NOW_UTC_S) - 60, "valid_until_utc_s": int(NOW_UTC_S) + 3600, "uses": 1,
+        "random_bytes": lambda count: bytes(range(count)),
+    } | changed  # fmt: skip
+    return CodeReading(at_mono=stand.clock.now, content=write_pass(stand.issuer, **terms).encode())
+
+
+def test_a_visitors_pass_opens_once_and_its_second_showing_does_not(stand):
+    stand.warm(36.5)
+    stand.lane.turn(FromDevice("scanner", code_of(stand)))
+    stand.warm(36.5)
+    assert stand.entries("passage")[0]["method"] == "pass"
+    assert len(stand.barrier.pulses) == 1
+    stand.clock.now += 20.0
+    stand.lane.turn(FromDevice("scanner", code_of(stand)))
+    stand.warm(36.5)
+    assert stand.entries("passage")[-1]["reasons"] == ["pass-used"]
+    assert len(stand.barrier.pulses) == 1

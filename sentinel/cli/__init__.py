@@ -28,6 +28,7 @@ FAMILIES = {
     "issue": ("issue",),
     "probe": ("probe",),
     "capture": ("capture",),
+    "calibrate": ("calibrate",),
     "drill": ("drill",),
 }
 EXIT_CODES = """exit codes:

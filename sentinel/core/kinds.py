@@ -165,6 +165,26 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """A thermal sensor was compared with a reference, and somebody signs for the offset that holds from now on."""
+
+    KIND: ClassVar[str] = "calibration"
+    VERSION: ClassVar[int] = 1
+    request: str
+    operator: str  # the user who ran it, as the kernel vouches
+    signed_by: str  # the name that this person signed with
+    device: str
+    method: str  # black-body or pairs
+    samples: int
+    offset_celsius: float
+    spread_celsius: float
+    residual_celsius: float
+    due: str  # the day, YYYY-MM-DD, by which it is done again
+    reference_celsius: float | None = None  # of the black body
+    ambient_celsius: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """The owner of the ledger began to write. Names the end of the epoch before, so that a loss is countable."""
 
@@ -188,13 +208,14 @@ class Stop:
 
 AnyKind = (
     Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent
-    | Grant | Revocation | Start | Stop
+    | Grant | Revocation | Calibration | Start | Stop
 )  # fmt: skip
 
 ALL: dict[str, type] = {
     kind.KIND: kind
     for kind in (
-        Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, Grant, Revocation, Start, Stop,
+        Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, Grant, Revocation, Calibration,
+        Start, Stop,
     )
 }
 
