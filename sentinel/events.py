@@ -8,7 +8,9 @@ from typing import Any
 from drivers.readings import BarrierEvent, Reading
 from recognition.readings import FaceReading, NoFace
 from sentinel.control import Peer
+from sentinel.core.admission import PassBook
 from sentinel.core.model import Person
+from sentinel.passes import Issuers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,18 @@ class RosterRead:
 
 
 @dataclass(frozen=True, slots=True)
+class PassesRead:
+    """Whose passes are taken now, and what the ledger tells of passes."""
+
+    issuers: Issuers
+    book: PassBook
+
+
+@dataclass(frozen=True, slots=True)
 class Doze:
     """Tell vision that nobody is near (on) or that somebody is; while on, it looks less often."""
 
     on: bool
 
 
-Event = RosterRead | FromDevice | DeviceFailed | FaceReading | NoFace | BarrierEvent | Asked
+Event = RosterRead | PassesRead | FromDevice | DeviceFailed | FaceReading | NoFace | BarrierEvent | Asked

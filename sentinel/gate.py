@@ -23,19 +23,21 @@ from drivers.barrier import Barrier, BarrierLock
 from drivers.errors import BarrierBusy
 from drivers.readings import Leaf, Symptom, Trouble
 from recognition.readings import Claim
-from sentinel import BUILT, __version__, roster
+from sentinel import BUILT, __version__
 from sentinel.control import ControlServer, Peer
 from sentinel.core.admission import PassBook, Scope
-from sentinel.core.errors import DataError, Unavailable
+from sentinel.core.errors import Unavailable
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import Component, Health
 from sentinel.core.model import Policy, Profile
+from sentinel.device_settings import THERMAL_VIDEO
 from sentinel.devices import Work, fitted, readers
-from sentinel.events import Asked, DeviceFailed, Doze, Event, RosterRead
+from sentinel.events import Asked, DeviceFailed, Doze, Event
+from sentinel.files import Files, last_calibration
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
 from sentinel.lane import Lane, Rules, Times
-from sentinel.passes import PassDesk, load_issuers
+from sentinel.passes import Issuers, PassDesk
 from sentinel.record import Place
 from sentinel.report import status_answer, thermal_answer
 from sentinel.senses import Senses
@@ -212,11 +214,11 @@ class GateProcess:
         )
 
     def _pass_desk(self, clock_trusted: Callable[[], bool]) -> PassDesk:
-        gate, paths = self._settings.gate, self._settings.paths
+        gate = self._settings.gate
         return PassDesk(
             scope=Scope.of(gate.street, gate.site, gate.gate),
-            issuers=load_issuers(paths.secrets_dir, self._settings.passes.issuers_dir),
-            book=pass_book(paths.ledger),
+            issuers=Issuers(keys={}),  # read by Files in a moment
+            book=PassBook(complete=False),
             now_utc_s=time.time,
             clock_trusted=clock_trusted,
         )
@@ -233,7 +235,8 @@ class GateProcess:
         return max([BUILT, *walls])
 
     def _build_vision(self) -> Child | None:
-        if not self._settings.camera.source:
+        settings = self._settings
+        if not (settings.camera.source or settings.infrared.source or settings.thermal.kind in THERMAL_VIDEO):
             return None
         return Child(
             "vision",
@@ -247,9 +250,10 @@ class GateProcess:
 
     def _work(self) -> list[Work]:
         server = ControlServer(self._settings.paths.control_socket, self._answer)
+        files = Files(self._settings, self._vault, self._keeper, self._post)
         return [
             ("control", server.run, lambda _error: None),
-            ("files", self._follow_files, lambda _error: None),
+            ("files", files.run, lambda _error: None),
             *readers(self._settings, self._post),
         ]
 
@@ -301,53 +305,6 @@ class GateProcess:
         self._keeper.tend()
         problem = self._keeper.problem
         self._lane.report(LEDGER, Symptom.LOST if problem else None, problem or "")
-
-    def _follow_files(self, stop: threading.Event) -> None:
-        """Read the roster when it was published anew, and bring the spool home: disk work that nobody waits for."""
-        mark, said = None, None
-        while not stop.wait(CHORES_S if said is not None else 0.0):
-            self._keeper.bring_home()
-            try:
-                now = roster.mark_of(self._settings.paths.roster)
-                if said != "" or now != mark:
-                    members = roster.load(self._settings.paths.roster, self._vault, templates=False)
-                    mark = now
-                    log.info("roster: %d people", len(members))
-                    self._post(RosterRead({token: member.person for token, member in members.items()}))
-                said = ""
-            except (DataError, SyncError) as error:
-                if str(error) != said:
-                    log.error("the roster stays as it was: %s", error)
-                    self._post(RosterRead(None, str(error)))
-                said = str(error)
-
-
-def last_calibration(ledger: Path) -> Mapping[str, Any] | None:
-    """Return the body of the newest calibration in the ledger, if there is one to be read."""
-    try:
-        with LedgerReader(ledger) as reader:
-            newest = reader.newest(1, "calibration")
-    except SyncError as error:
-        log.warning("no calibration can be read, the settings' offset holds: %s", error)
-        return None
-    return newest[0].data if newest else None
-
-
-def pass_book(ledger: Path) -> PassBook:
-    """Return what the ledger tells of passes; without a ledger a book that lets nothing in."""
-    try:
-        with LedgerReader(ledger) as reader:
-            return PassBook.from_entries(_of_passes(reader))
-    except SyncError as error:
-        log.error("passes are held for staff: %s", error)
-        return PassBook(complete=False)
-
-
-def _of_passes(reader: LedgerReader) -> Iterator[tuple[str, Mapping[str, Any], int]]:
-    key = None
-    while batch := reader.after(key, 500):
-        yield from ((one.kind, one.data, one.stamp.wall_ns) for one in batch if one.kind in ("passage", "revocation"))
-        key = batch[-1].key
 
 
 def run_vision(pipe: Connection, config: str) -> None:

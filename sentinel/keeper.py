@@ -105,19 +105,24 @@ class Keeper:
             self._open()
         self._look_after_late()
 
-    def bring_home(self) -> None:
-        """Import the spool and have today's key ready before a person comes. May take long: not for who decides."""
+    def bring_home(self) -> bool:
+        """Import the spool and have today's key ready before a person comes; return whether anything came.
+
+        May take long: not for who decides.
+        """
         ledger = self._ledger
         if ledger is None:
-            return
+            return False
+        came = False
         try:
-            self._import_spool(ledger)
+            came = self._import_spool(ledger)
             self._ready_key(ledger)
             self._spool_said = ""
         except SyncError as error:
             if str(error) != self._spool_said:
                 log.warning("the spool or the vault must wait: %s", error)
             self._spool_said = str(error)
+        return came
 
     def keep(self, entry: AnyKind, *, personal: Mapping[str, Any] | None = None, request: str | None = None) -> Kept:
         """Return how this entry is kept; durable unless something is wrong."""
@@ -159,13 +164,14 @@ class Keeper:
             log.error("entries go to the spool: %s", problem)
         self.problem = problem
 
-    def _import_spool(self, ledger: LedgerWriter) -> None:
+    def _import_spool(self, ledger: LedgerWriter) -> bool:
         report = import_spool(self._spool, ledger)
         if report.kept:
             log.info("%d entries came over from the spool", report.kept)
             self.problem = None  # it took these, so it takes entries again
         if report.damaged:
             log.error("the spool had damaged lines, kept beside it: %s", ", ".join(report.damaged))
+        return report.kept > 0
 
     def _ready_key(self, ledger: LedgerWriter) -> None:
         # Making a day's key costs several writes; the first person after midnight must not wait for them.

@@ -37,7 +37,7 @@ from sentinel.core.model import Attempt, Decision, Outcome, PassProblem, Person,
 from sentinel.core.policy import decide
 from sentinel.core.thermometry import WARMING_UP
 from sentinel.counter import Counter, Done
-from sentinel.events import Asked, DeviceFailed, Doze, Event, FromDevice, RosterRead
+from sentinel.events import Asked, DeviceFailed, Doze, Event, FromDevice, PassesRead, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import How, Keeper, Kept
 from sentinel.passes import PassDesk
@@ -219,6 +219,9 @@ class Lane:
                 if event.people is not None:
                     self.people = event.people
                 self.report(Component.ROSTER, Symptom.LOST if event.problem else None, event.problem)
+            case PassesRead():
+                event.book.absorb(self.passes.book)  # what was used since the file was read
+                self.passes.issuers, self.passes.book = event.issuers, event.book
             case Asked():
                 event.reply.put(self._counter.answer(event))
                 self._heed(self._counter.take_done())

@@ -22,6 +22,7 @@ import numpy as np
 from drivers.camera import Camera, Source, check_source, open_camera
 from drivers.errors import DriverError, PortSettingsError
 from drivers.mask import Mask
+from drivers.photo import PhotoDecoder, PhotoDecoderUnavailable
 from drivers.pictures import PictureWatch
 from drivers.readings import Frame, Identity, Symptom, Trouble
 from recognition.errors import RecognitionError
@@ -61,6 +62,7 @@ def run(pipe: Connection, config: str) -> None:
     settings = load(Path(config))
     start_logging(settings.log.level)
     eyes = Eyes(settings).start()
+    _try_photo_decoder(settings)
     try:
         if settings.camera.source:
             ready(pipe, settings, eyes).look_until_closed()
@@ -72,6 +74,19 @@ def run(pipe: Connection, config: str) -> None:
         log.error("vision ends so that a new one begins: %s", error)
         sys.stderr.flush()
         os._exit(SICK_EXIT)  # an orderly end would wait for, or crash in, the call that hangs
+
+
+def _try_photo_decoder(settings: Settings) -> None:
+    """Say once whether the configured library for the cards' photographs can be used; native code belongs here."""
+    path = settings.card.photo_decoder
+    if path is None:
+        return
+    try:
+        PhotoDecoder(path)
+    except PhotoDecoderUnavailable as error:
+        log.error("%s", error)
+    else:
+        log.info("photographs of cards are decoded by %s", path)
 
 
 def ready(pipe: Connection, settings: Settings, eyes: Eyes) -> "Vision":

@@ -2,14 +2,18 @@
 
 import argparse
 import json
+import re
 import sys
+from itertools import combinations
 from typing import Any
+from urllib.parse import urlsplit
 
 from sentinel.cli import add_nouns, add_verb, render
 from sentinel.condition import Balance
 from sentinel.core.errors import ConfigError, DataError
+from sentinel.device_settings import SERIAL_TABLES
 from sentinel.i18n import text
-from sentinel.settings import load
+from sentinel.settings import Settings, load
 
 
 def add(subparsers: Any) -> None:
@@ -36,7 +40,7 @@ def add(subparsers: Any) -> None:
 def run_config(args: argparse.Namespace) -> int:
     """Print ok, or one line per mistake to standard error."""
     try:
-        load(args.config)
+        advice = port_advice(load(args.config))
     except ConfigError as error:
         mistakes = str(error).splitlines()
         if args.json:
@@ -45,10 +49,33 @@ def run_config(args: argparse.Namespace) -> int:
             print(mistake, file=sys.stderr)
         return error.exit_code
     if args.json:
-        print(json.dumps({"schema": "sentinel.check/1", "ok": True, "mistakes": []}))
+        print(json.dumps({"schema": "sentinel.check/1", "ok": True, "mistakes": [], "advice": advice}))
     elif not args.quiet:
         print("ok")
+        for line in advice:
+            print(line, file=sys.stderr)
     return 0
+
+
+def port_advice(settings: Settings) -> list[str]:
+    """Return what is right on paper and will not stay so on this box: names that change, one device named twice.
+
+    Raises: ConfigError when two tables name one device by different names.
+    """
+    from drivers.identity import same_device, stable_name
+
+    named = {name: getattr(settings, name) for name in SERIAL_TABLES}
+    ports = {name: chosen.port for name, chosen in named.items() if chosen.kind != "none" and chosen.port}
+    for one, other in combinations(ports, 2):
+        if same_device(ports[one], ports[other]):
+            raise ConfigError(f"{settings.source}: [{one}] and [{other}] name the same device; give each its own port")
+    advice = []
+    for name, port in ports.items():
+        path = urlsplit(port).path
+        lasting = stable_name(path) if re.match(r"/dev/tty(USB|ACM)\d+$", path) else None
+        if lasting:
+            advice.append(f"[{name}] {path} may get another number after a replug; write {lasting}")
+    return advice
 
 
 def run_ledger(args: argparse.Namespace) -> int:

@@ -87,6 +87,21 @@ class PassBook:
         """Return how many passes are remembered."""
         return len(self._used) + len(self._revoked)
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything the ledger knows is in it."""
+        return self._complete
+
+    def absorb(self, other: "PassBook") -> None:
+        """Take over what another book knows and this one does not, as when this one was read from an older file."""
+        for pass_id, use in other._used.items():
+            mine = self._used.get(pass_id)
+            if mine is None or mine.times < use.times:
+                self._used[pass_id] = use
+        self._used = OrderedDict(sorted(self._used.items(), key=lambda item: item[1].last_utc_s))
+        for pass_id in other._revoked:
+            self.revoke(pass_id)
+
     def note_used(self, pass_id: str, at_utc_s: float) -> None:
         """Take in that a pass opened: when the decision was kept, before the barrier moves."""
         before = self._used.pop(pass_id, None)

@@ -184,3 +184,14 @@ def test_revocations_are_bounded_and_the_newest_hold():
         book.revoke(f"{number:016x}")
     assert len(book) == REVOCATIONS_KEPT
     assert admit(book, replace(ONCE, pass_id=f"{REVOCATIONS_KEPT + 9:016x}")) == (Reason.PASS_REVOKED,)
+
+
+def test_a_book_read_anew_forgets_nothing_that_was_used_or_revoked_meanwhile():
+    old, new = PassBook(complete=False), PassBook()
+    old.note_used("00" * 8, 1000.0)
+    old.note_used("11" * 8, 1001.0)
+    old.revoke("22" * 8)
+    new.note_used("00" * 8, 1000.0)
+    new.absorb(old)
+    assert new.complete
+    assert len(new) == 3
