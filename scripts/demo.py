@@ -181,6 +181,7 @@ class Demo:
         self.stranger()
         self.hot_person()
         self.expired_card()
+        self.visitor()
         self.broken_reader()
         self.dead_gate()
         self.broker_outage()
@@ -210,6 +211,26 @@ class Demo:
         """An expired card is refused, and the reason is told to staff."""
         self.scene("expired")
         self.person(None, "refuse", "card-expired", card=EXPIRED.card(valid_from="20000101", valid_until="20200101"))
+
+    def visitor(self) -> None:
+        """A visitor shows the code that staff issued: it opens once, and the second time it does not."""
+        self.scene("visitor")
+        self.stage.ctl("issue", "key")
+        issued = self.stage.ctl_json("issue", "pass", "--kind", "visitor", "--hours", "4", "--uses", "1")
+        self.say("   $ sentinelctl issue pass --kind visitor --hours 4 --uses 1")
+        self.scan(issued["code"], "open", "accepted")
+        self.person("obama2.jpg", "open", "accepted")  # meanwhile; the same code at once would be the same showing
+        self.scan(issued["code"], "refuse", "pass-used")
+
+    def scan(self, code: str, outcome: str, reason: str) -> None:
+        """Let a person come who holds a code before the scanner."""
+        self.stage.world("arrive", picture=None, skin_celsius=36.5)
+        self.stage.world("scan", content=code)
+        self.expect(
+            f"a pass: expected {outcome} because of {reason}",
+            lambda e: e.kind == "passage" and e.data["outcome"] == outcome and reason in e.data["reasons"],
+        )
+        self.leave()
 
     def broken_reader(self) -> None:
         """The reader's cable is pulled: the gate goes on assisted, staff register by hand, the reader comes back."""

@@ -65,7 +65,11 @@ def port_advice(settings: Settings) -> list[str]:
     from drivers.identity import same_device, stable_name
 
     named = {name: getattr(settings, name) for name in SERIAL_TABLES}
-    ports = {name: chosen.port for name, chosen in named.items() if chosen.kind != "none" and chosen.port}
+    ports = {
+        name: chosen.port
+        for name, chosen in named.items()
+        if chosen.kind != "none" and chosen.port and not chosen.port.startswith(("i2c:", "sim:"))
+    }
     for one, other in combinations(ports, 2):
         if same_device(ports[one], ports[other]):
             raise ConfigError(f"{settings.source}: [{one}] and [{other}] name the same device; give each its own port")
