@@ -199,7 +199,7 @@ def adafruit(bus: BusioBus, address: int) -> Library:
         with names_lent():
             from adafruit_mlx90640 import MLX90640
     except ImportError as error:
-        message = f"no library for the MLX90640 ({error}); install sentinel-gate[i2c], see docs/maintainer.md"
+        message = f"no library for the MLX90640 ({error}); run scripts/install-i2c"
         raise DriverError(message) from error
 
     class Sensor(MLX90640):  # type: ignore[misc]
