@@ -7,6 +7,7 @@ on real processes; what it tells comes from the same ledger and the same command
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,8 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from drivers.sim.bench import KINDS, RELAY_BOARD, RELAY_BOARD_INPUTS
 from drivers.sim.world import client
 from sentinel.core.errors import SentinelError, Unavailable
+from sentinel.device_settings import THERMAL_I2C, THERMAL_VIDEO
 from sentinel.supervise import die_with_parent
 from sync.ledger import LedgerReader
 
@@ -67,11 +70,22 @@ def free_port() -> int:
 
 
 class Rehearsal:
-    """One gate with everything around it: broker, street, uplink, console, and a simulated world at its wires."""
+    """One gate with everything around it: broker, street, uplink, console, and a simulated world at its wires.
+
+    `devices` names others than the usual ones: {"thermal": "lepton", "infrared": "camera", "barrier": "modbus"}.
+    """
 
     ORDER = ("world", "broker", "street", "gate", "uplink", "console")
 
-    def __init__(self, directory: Path, *, models_dir: Path, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        models_dir: Path,
+        settings: Mapping[str, Any] | None = None,
+        devices: Mapping[str, str] | None = None,
+    ) -> None:
+        self._devices = dict(devices or {})
         self.directory = directory.resolve()
         self.models_dir = models_dir.resolve()
         self.broker_port, self.console_port = free_port(), free_port()
@@ -165,7 +179,8 @@ class Rehearsal:
     def _command(self, name: str) -> list[str]:
         python = [sys.executable, "-m"]
         if name == "world":
-            return [*python, "drivers.sim", "--dir", str(self.directory)]
+            other = [f"--device={device}={kind}" for device, kind in self._devices.items() if device != "barrier"]
+            return [*python, "drivers.sim", "--dir", str(self.directory), *other]
         if name == "broker":
             program = broker_program()
             if program:
@@ -264,7 +279,7 @@ class Rehearsal:
     # -- settings -----------------------------------------------------------------------------------------------------
 
     def _write_settings(self, changes: Mapping[str, Any]) -> None:
-        text = shipped("demo.toml").read_text(encoding="utf-8")
+        text = with_devices(shipped("demo.toml").read_text(encoding="utf-8"), self._devices)
         for mark, value in {
             "@DIR@": self.directory,
             "@MODELS@": self.models_dir,
@@ -278,6 +293,37 @@ class Rehearsal:
     def _write_broker_settings(self) -> None:
         for name, form in (("mosquitto.conf", _MOSQUITTO_CONF), ("rumqttd.toml", _RUMQTTD_CONF)):
             (self.directory / name).write_text(form.format(port=self.broker_port), encoding="utf-8")
+
+
+def with_devices(text: str, devices: Mapping[str, str]) -> str:
+    """Return the demo's settings with other devices in it; the simulated ones have the speeds of the real ones."""
+    for name, kind in devices.items():
+        if name == "infrared":
+            text += '\n[infrared]\nsource = "folder://@DIR@/infrared?newest=1&fps=5"\n'
+        elif name == "barrier":
+            text = _on_relay_board(text)
+        else:
+            start = text.index(f"[{name}]\n")
+            end = text.index("\n[", start)
+            text = f'{text[:start]}[{name}]\nkind = "{kind}"\n{_place_of(name, kind)}\n{text[end:]}'
+    return text
+
+
+def _place_of(name: str, kind: str) -> str:
+    if kind in THERMAL_I2C:
+        return 'port = "sim://@DIR@/i2c.sock"'
+    if kind in THERMAL_VIDEO:
+        return 'source = "folder://@DIR@/thermal?newest=1&fps=4&format=y16"'
+    return f'port = "serial://@DIR@/{name}.tty?baud={KINDS[kind][1]}"'
+
+
+def _on_relay_board(text: str) -> str:
+    """Hang the barrier on the simulated Modbus board, whose pulse command bounds each opening."""
+    text = text.replace('"sentinel-sim:@DIR@/wires.sock"', '"sentinel-modbus:serial://@DIR@/relay.tty?pulse=0x0200"')
+    for names, pins in ((RELAY_BOARD, "relay"), (RELAY_BOARD_INPUTS, "input")):
+        for place, name in enumerate(names):
+            text = re.sub(rf"(?m)^{name} = \d+$", f'{name} = "{pins}{place}"', text)
+    return text
 
 
 def _listens(port: int) -> bool:
