@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+from drivers import TABLE
 from drivers.codecs.framing import Dropped
 from drivers.codecs.idcard import (
     DONE,
@@ -164,19 +165,7 @@ class NobodyInIt:
 
 
 _RULES: Mapping[str, Callable[[], Anonymiser]] = MappingProxyType(
-    {
-        "idcard-sdt": CardAnonymiser,
-        "gm65": TextAnonymiser,
-        "line-scanner": TextAnonymiser,
-        "keyboard-scanner": KeyAnonymiser,
-        "gy-mcu90640": NobodyInIt,
-        "gy-mcu90614": NobodyInIt,
-        "gy-614v": NobodyInIt,
-        "cjmcu-90614": NobodyInIt,
-        "mlx90614-text": NobodyInIt,
-        "tf-luna": NobodyInIt,
-        "ld2410": NobodyInIt,
-    }
+    {"cards": CardAnonymiser, "codes": TextAnonymiser, "keys": KeyAnonymiser, "nobody": NobodyInIt}
 )
 
 
@@ -186,6 +175,6 @@ class NoRule(DriverError):
 
 def anonymiser_for(kind: str) -> Anonymiser:
     """Return a fresh anonymiser for a kind of device. Raises: NoRule for a kind that nobody has thought through."""
-    if kind not in _RULES:
-        raise NoRule(f"no rule says what is personal in the bytes of {kind!r}; add it to drivers/anonymise.py")
-    return _RULES[kind]()
+    if kind not in TABLE:
+        raise NoRule(f"no rule says what is personal in the bytes of {kind!r}; say it in drivers/__init__.py")
+    return _RULES[TABLE[kind].holds]()

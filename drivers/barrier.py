@@ -82,7 +82,7 @@ class Barrier:
         self._lock = threading.RLock()
         self._watches = {leaf: LeafWatch(leaf, passage_s=passage_s, held_s=held_s) for leaf in Leaf}
         self._untold: list[BarrierEvent] = []
-        self._fire = False
+        self._fire = self._closing = False
         self._key_until = -inf  # so long a passage by the key switch is no intrusion
         self._active_since: dict[str, float] = {}
         self._looked_at = -inf
@@ -102,7 +102,9 @@ class Barrier:
             )
         relays = {leaf: pin for leaf, pin in ((Leaf.IN, pins.relay), (Leaf.OUT, pins.relay_out)) if pin is not None}
         self._contacts = {
-            leaf: Contact(self._lines.output(pin, active_high=pins.relay_active_high, latched=False))
+            leaf: Contact(
+                self._lines.output(pin, active_high=pins.relay_active_high, latched=False), clock=self._clock
+            )
             for leaf, pin in relays.items()
         }
         self._lamps = Lamps(self._lines, pins)
@@ -158,7 +160,7 @@ class Barrier:
         with self._lock:
             now = self._clock()
             self._move(leaf, lambda _leaf, contact: contact.pulse(now, seconds), now)
-            self._watches[leaf].give(now)
+            self._watches[leaf].give(self._clock())  # a board on a line takes its time, and that is not theirs
 
     def _move(self, leaf: Leaf, act: Callable[[Leaf, Contact], bool], now: float) -> None:
         """Close a contact in one way or another, and keep in mind whether it obeyed."""
@@ -166,6 +168,9 @@ class Barrier:
             closed = act(leaf, self._contacts[leaf])
         except NotMoved as error:
             self._unmoved[leaf] = Trouble(at_mono=now, symptom=error.symptom, detail=f"leaf {leaf}: {error}")
+            raise
+        except PortLost:
+            self._watches[leaf].doubt(self._clock())
             raise
         if closed:
             self._unmoved.pop(leaf, None)
@@ -176,7 +181,8 @@ class Barrier:
 
         Raises: ValueError for a pattern there is no word for; PortLost when a lamp cannot be driven.
         """
-        self._lamps.show(light, buzz)
+        with self._lock:  # a fire that begins meanwhile has the lamps afterwards
+            self._lamps.show(light, buzz)
 
     def tick(self, now: float) -> None:
         """Lapse rights, tell of fire and doors, open a contact that should be open, close a delayed one.
@@ -194,9 +200,11 @@ class Barrier:
 
     def _felt(self, name: str, active: bool) -> None:
         """Take one change of one input, in the thread of the pins."""
+        now = self._clock()  # before the lock: a pulse on a slow line may hold it for longer than a right lasts
         try:
             with self._lock:
-                self._take(name, active, self._clock())
+                if not self._closing:
+                    self._take(name, active, now)
         except DriverError as error:
             log.debug("barrier: %s; the next tick tells", error)
         finally:
@@ -224,19 +232,21 @@ class Barrier:
         if changed:
             kind = BarrierEventKind.FIRE_ON if active else BarrierEventKind.FIRE_OFF
             self._untold.append(BarrierEvent(at_mono=now, kind=kind))
+        acts: list[Callable[[float], None]] = []
         if active:
-            self._close_all(lambda _leaf, contact: contact.hold(now), now)
+            acts += self._closing_all(lambda _leaf, contact: contact.hold(now))
         elif changed:
-            _all_of([contact.let_go for contact in self._contacts.values()], now)
+            acts += [contact.let_go for contact in self._contacts.values()]
         if changed:
-            self._lamps.fire(active)
+            acts.append(lambda _now: self._lamps.fire(active))
+        _all_of(acts, now)
 
-    def _close_all(self, act: Callable[[Leaf, Contact], bool], now: float) -> None:
-        _all_of([partial(self._move, leaf, act) for leaf in self._contacts], now)
+    def _closing_all(self, act: Callable[[Leaf, Contact], bool]) -> list[Callable[[float], None]]:
+        return [partial(self._move, leaf, act) for leaf in self._contacts]
 
     def _tick_contacts(self, now: float) -> None:
-        _all_of([contact.open_overdue for contact in self._contacts.values()], now)
-        self._close_all(lambda leaf, contact: contact.close_owed(now, wanted=self._watches[leaf].rights > 0), now)
+        owed = self._closing_all(lambda leaf, contact: contact.close_owed(now, wanted=self._watches[leaf].rights > 0))
+        _all_of([*(contact.open_overdue for contact in self._contacts.values()), *owed], now)
 
     def _look_at_inputs(self, now: float) -> None:
         """Look at what lasts: a door that was open at the start has no edge, and an edge may be lost."""
@@ -274,6 +284,8 @@ class Barrier:
 
     def close(self) -> None:
         """Open the contacts, put the lamps out, and give the pins back; harmless when done twice."""
+        with self._lock:
+            self._closing = True  # an edge that comes now must not close a contact again
         self._lines.close()
 
     def __enter__(self) -> "Barrier":

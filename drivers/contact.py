@@ -5,6 +5,8 @@ A fire is the one exception: while it lasts the contact is held closed, as a lea
 
 import contextlib
 import logging
+import time
+from collections.abc import Callable
 from math import inf
 
 from drivers.errors import PortLost
@@ -21,8 +23,9 @@ RENEW_S = 1.0  # of a lease of MAX_PULSE_S: two renewals may be late
 class Contact:
     """Drive the relay of one leaf. Its owner calls one method at a time."""
 
-    def __init__(self, relay: Output) -> None:
+    def __init__(self, relay: Output, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._relay = relay
+        self._clock = clock
         self._closed_since = self._closed_until = -inf
         self._owed_s = 0.0  # a pulse that waits for the gap to be over
         self._held = False
@@ -30,13 +33,13 @@ class Contact:
         self._overdue = False
 
     def pulse(self, now: float, wish_s: float) -> bool:
-        """Close for so long; return whether the contact closed, or waits for the gap to be over (False).
+        """Close for so long; return whether the contact closed: not when it is held, or waits for the gap to be over.
 
         A pulse during a pulse extends it without a gap. While the contact is held there is nothing to do.
         Raises: PortLost when the relay did not move.
         """
         if self._held:
-            return True
+            return False
         wish_s = min(wish_s, MAX_PULSE_S)
         resting = self._closed_until <= now < self._closed_until + GAP_S
         if resting and now + wish_s > self._closed_since + MAX_PULSE_S:
@@ -50,15 +53,16 @@ class Contact:
         again = now >= self._closed_until
         if now >= self._closed_until + GAP_S:  # a shorter gap is none to the gate: the contact's time runs on
             self._closed_since = now
-        until = max(self._closed_until, now + wish_s)
-        self._closed_until = min(until, self._closed_since + MAX_PULSE_S)
         self._owed_s = 0.0
         try:
             with told_as("the relay did not move"):
                 if again:
                     self._relay.off()  # the last pulse is over; were its thread late, two closures would become one
                 self._relay.on()
-                self._relay.blink(on_time=self._closed_until - now, off_time=0, n=1)
+                now = self._clock()  # a board on a line took its time: the gate must feel all of the pulse
+                until = max(self._closed_until, now + wish_s)
+                self._closed_until = min(until, self._closed_since + MAX_PULSE_S)
+                self._relay.blink(on_time=max(0.0, self._closed_until - now), off_time=0, n=1)
         except PortLost:
             self._closed_until = -inf
             with contextlib.suppress(*foreign_errors()):  # told already; what counts is that it was tried
@@ -66,7 +70,7 @@ class Contact:
             raise
 
     def hold(self, now: float) -> bool:
-        """Keep the contact closed for as long as this is called again and again; return whether this began it.
+        """Keep the contact closed for as long as this is called again and again; return whether it was closed anew.
 
         Raises: PortLost when the relay did not move.
         """
@@ -75,12 +79,12 @@ class Contact:
         with told_as("the relay did not move"):
             self._relay.on()
             self._relay.blink(on_time=MAX_PULSE_S, off_time=0, n=1)  # a lease: nobody left to renew it, it opens
-        began, self._held, self._renewed = not self._held, True, now
-        if began:
+        if not self._held:
             self._closed_since = now
+        self._held, self._renewed = True, now
         self._closed_until = now + MAX_PULSE_S
         self._owed_s = 0.0
-        return began
+        return True
 
     def let_go(self, now: float) -> None:
         """End the holding at once; harmless when nothing is held.

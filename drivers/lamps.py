@@ -26,7 +26,11 @@ class Lamps:
 
     def __init__(self, lines: Lines, pins: Pins) -> None:
         fitted = {name: getattr(pins, name) for name in (*LAMPS, "buzzer")}
-        outputs = {name: lines.output(pin) for name, pin in fitted.items() if pin is not None}
+        outputs = {
+            name: lines.output(pin, latched=name != "buzzer")  # who dies while it beeps must not leave it beeping
+            for name, pin in fitted.items()
+            if pin is not None
+        }
         self._buzzer = outputs.pop("buzzer", None)
         self._lamps = outputs
         self._fire = False

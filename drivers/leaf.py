@@ -22,8 +22,10 @@ class LeafWatch:
         self._held_s = held_s
         self._rights: deque[float] = deque()  # deadlines, earliest first
         self._closed: bool | None = None  # the door, where one is felt
+        self._looked_at = -inf
         self._open_since = inf
         self._entitled_at = -inf  # when somebody last had the right to move this leaf
+        self._doubted_at: float | None = None
         self._moves_by = inf
         self._jammed_at: float | None = None
         self._forced = False
@@ -50,10 +52,17 @@ class LeafWatch:
         self._rights.append(now + self._passage_s)
         self._entitled_at = now
 
+    def doubt(self, now: float) -> None:
+        """Take in that nobody knows whether the contact closed: should the leaf open, nobody has forced it.
+
+        The wires may not be felt for a while after that: only a look at the door after that while ends the doubt.
+        """
+        self._doubted_at = now
+
     def moved(self, now: float) -> None:
         """Take in that the contact closed: a leaf in its place must leave it now."""
         if self._closed:
-            self._moves_by = now + JAM_S
+            self._moves_by = min(self._moves_by, now + JAM_S)  # pulse after pulse must not put it off
 
     def lapse(self, now: float) -> list[BarrierEvent]:
         """Return the rights whose time is over."""
@@ -79,12 +88,17 @@ class LeafWatch:
         """Take in how the door is now; called at each change, and again and again."""
         events = self.lapse(now)
         before, self._closed = self._closed, closed
-        if excused or self._rights:
+        unfelt_s, self._looked_at = now - self._looked_at, now
+        if excused or self._rights or self._doubted_at is not None:
             self._entitled_at = now
+        if self._doubted_at is not None and now > self._doubted_at + LEAVE_S:
+            self._doubted_at = None
         if not closed:
             return events + self._opened(now, left_closed=before is True)
         if now >= self._moves_by:
-            self._jammed_at, self._moves_by = now, inf
+            self._moves_by = inf
+            if unfelt_s <= JAM_S:  # it may have opened and closed while nobody could feel it
+                self._jammed_at = now
         if self._forced or self._held_at is not None:
             events.append(self._event(now, BarrierEventKind.CLOSED))
         self._forced, self._held_at, self._open_since = False, None, inf

@@ -19,6 +19,7 @@ from drivers.wiring import WireFault
 ANSWER_S = 0.3  # 8 bytes there and 8 back are 17 ms at 9600 baud, and boards think for some tens of ms
 QUIET_S = 2.0  # boards that were late were so by up to 1.5 s
 USUAL_BAUD = 9600
+BITS_PER_BYTE = 11  # at most: start, eight, parity, stop
 DRAIN_MOST = 50  # chunks; a line that never falls silent carries something else
 
 
@@ -31,7 +32,9 @@ class ModbusLine:
         self._clock = clock
         self._codec = ModbusCodec()
         self._lock = threading.Lock()
-        self._gap_s = modbus.frame_gap_s(port.baud or USUAL_BAUD)
+        self._baud = port.baud or USUAL_BAUD
+        self._gap_s = modbus.frame_gap_s(self._baud)
+        self._free_at = -inf  # when what was sent is out, and the pause behind it is over
         self._quiet_until = -inf
 
     @property
@@ -49,11 +52,11 @@ class ModbusLine:
                 raise self._silent()
             self._drain()
             self._codec.expect(request)
-            self._port.write(request)
+            self._send(request)
             answer, heard_bytes = self._hear()
-        if answer is None and heard_bytes == 0:
-            self._quiet_until = self._clock() + QUIET_S
-            raise self._silent()
+            if answer is None and heard_bytes == 0:
+                self._quiet_until = self._clock() + QUIET_S  # before the next in turn can ask
+                raise self._silent()
         if answer is None:
             raise WireFault(
                 f"relay board {self._address}: {heard_bytes} bytes and no answer among them; "
@@ -75,7 +78,8 @@ class ModbusLine:
     def say(self, request: bytes) -> None:
         """Send a request and do not hear the answer: the last resort for a relay that must open. Raises: PortLost."""
         with self._lock:
-            self._port.write(request)
+            self._drain()
+            self._send(request)
 
     def close(self) -> None:
         """Release the port."""
@@ -83,10 +87,14 @@ class ModbusLine:
             self._port.close()
 
     def _drain(self) -> None:
-        """Wait for the pause that must lie between frames, and drop what still comes."""
+        """Wait for the pause that must lie between frames, our own too, and drop what still comes."""
         for _ in range(DRAIN_MOST):
-            if not self._port.read(self._gap_s):
+            if not self._port.read(max(self._gap_s, self._free_at - self._clock())):
                 return
+
+    def _send(self, request: bytes) -> None:
+        self._port.write(request)  # returns before the bytes are out
+        self._free_at = self._clock() + len(request) * BITS_PER_BYTE / self._baud + self._gap_s
 
     def _hear(self) -> tuple[Answer | None, int]:
         deadline = self._clock() + ANSWER_S

@@ -9,7 +9,6 @@ Nothing is said before it has lasted a moment, nor over before: a hand that pass
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -54,13 +53,11 @@ ELSEWHERE_S = 30.0  # somebody who stands with his back to the camera goes on af
 class PictureWatch:
     """Judge one camera's pictures, one after the other. Not for several threads at once.
 
-    `mask` is what the pictures were masked with: only what it leaves is judged. `reference` is a file that keeps the
-    empty place over restarts; without it the place is learnt anew each time.
+    `mask` is what the pictures were masked with: only what it leaves is judged. The empty place is learnt in
+    the first seconds in which nobody is there.
     """
 
-    def __init__(
-        self, frozen_s: float = FROZEN_S, *, mask: Mask | None = None, reference: Path | None = None
-    ) -> None:
+    def __init__(self, frozen_s: float = FROZEN_S, *, mask: Mask | None = None) -> None:
         self.symptom: Symptom | None = None
         self.detail = ""  # what was measured, for the symptom that was said last
         self._frozen_s = frozen_s
@@ -70,7 +67,7 @@ class PictureWatch:
         self._before: Look | None = None
         self._noise: float | None = None
         self._wanted: tuple[Symptom | None, float] | None = None  # what the pictures say, and since when
-        self._place = _Place(Reference(reference))
+        self._place = _Place(Reference())
 
     def see(self, frame: Frame, somebody: bool = False, recognisable: bool = False) -> Symptom | None:
         """Return what is wrong as of this picture, or None.

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 CONSUMER = "sentinel-gate"
 NO_BIAS = (errno.EINVAL, errno.EOPNOTSUPP, 524)  # 524: the kernel's own ENOTSUPP, which leaks from some drivers
+# The module raises EINVAL as ValueError and EOPNOTSUPP as NotImplementedError, with the number as the first argument.
+CHIP_ERRORS = (OSError, ValueError, NotImplementedError)
 CLOSE_S = 2.0
 
 
@@ -63,8 +65,8 @@ class GpiodPin(NamedPin):
         with self._lock:
             try:
                 self._take(settings)
-            except OSError as error:
-                if error.errno not in NO_BIAS:
+            except CHIP_ERRORS as error:
+                if not error.args or error.args[0] not in NO_BIAS:
                     raise
                 log.warning("line %s has no pull of its own (%s); it needs a resistor", self.name, error)
                 settings.bias = line.Bias.AS_IS
@@ -91,6 +93,8 @@ class GpiodPin(NamedPin):
     def _read(self) -> int:
         with self._lock:
             if self._request is None:
+                if self._function != "input":  # closed, or never had: reading must not take it
+                    raise OSError(errno.EBADF, "line is not ours", self.name)
                 self._take_input()
             return int(self._request.get_value(self._offset) == self._gpiod.line.Value.ACTIVE)
 
@@ -206,7 +210,8 @@ class GpiodFactory(NamedFactory):
         return places[0]
 
     def _chips(self) -> list[Path]:
-        paths = sorted(path for path in self._folder.glob("gpiochip*") if self._only in ("", path.name))
+        named = [path for path in self._folder.glob("gpiochip*") if self._only in ("", path.name)]
+        paths = sorted(path for path in named if self._only or not path.is_symlink())  # a link is a chip's second name
         if not paths:
             raise FileNotFoundError(errno.ENOENT, "no such GPIO chip", str(self._folder / (self._only or "gpiochip*")))
         return paths

@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import inf
 from urllib.parse import parse_qsl
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 LEASE_S = MAX_PULSE_S
 RENEW_AFTER_S = 0.9 * RENEW_S  # what is asked for every RENEW_S must be sent every time
 POLL_S = 0.05  # gates send a pass signal of 0.1 s at the shortest
+YIELD_S = 0.005  # on a line that is slower than POLL_S, whoever must switch a relay has his turn between two questions
 COILS_S = 0.5  # how often relays are read back that nobody switched
 KNOWN_S = 2 * COILS_S
 SPOILT_MOST = 3  # answers in a row that are no answer: one is a spark, three are a fault
@@ -41,25 +43,41 @@ OPTIONS = {"address": (1, 1, 247), "relays": (8, 1, 64), "inputs": (8, 0, 64)}  
 EXAMPLE = "sentinel-modbus:serial:///dev/ttyS5?baud=9600&address=1"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How a relay shall be. `latched`: it stays so, also when nobody lives to tell it otherwise."""
+
+    on: bool
+    idle: bool  # how it is at rest
+    latched: bool
+
+    @property
+    def rests(self) -> bool:
+        """Whether the relay shall be at rest."""
+        return self.on == self.idle
+
+
 class RelayPin(NamedPin):
-    """One relay. `latched`: it stays as it is told, also when nobody lives to tell it otherwise."""
+    """One relay. At rest it is as it was claimed; `latched` as in Wish."""
 
     def __init__(self, factory: "ModbusFactory", name: str, index: int) -> None:
         super().__init__(factory, name)
         self._board = factory
         self._index = index
+        self._idle = False
         self.latched = False
 
     def _claim(self, level: int | None) -> None:
         if level is None:
             raise PinInvalidPin(f"{self.name} is an output")
-        self._board.switch(self._index, bool(level), latched=self.latched)
+        self._idle = bool(level)
+        self._write(level)
 
     def _read(self) -> int:
         return int(self._board.relay(self._index))
 
     def _write(self, level: int) -> None:
-        self._board.switch(self._index, bool(level), latched=self.latched)
+        self._board.switch(self._index, Wish(on=bool(level), idle=self._idle, latched=self.latched))
 
     def _let_go(self) -> None:
         """Leave the relay as it is: its device has switched it off."""
@@ -120,8 +138,8 @@ class ModbusFactory(NamedFactory):
         self._on_at = -inf
         self._closed: tuple[bool, ...] = ()
         self._leased_at: dict[int, float] = {}
-        self._wanted: dict[int, tuple[bool, bool]] = {}
-        self._unsure: set[int] = set()  # relays whose last command was not confirmed
+        self._wanted: dict[int, Wish] = {}
+        self._unsure: dict[int, None] = {}  # relays whose last command was not confirmed, the next to be repeated first
         self._trouble: PortLost | None = None
         self._spoilt = 0
         self._stop = threading.Event()
@@ -159,52 +177,56 @@ class ModbusFactory(NamedFactory):
         self._check()
         return self._on[index]
 
-    def switch(self, index: int, on: bool, *, latched: bool) -> None:
+    def switch(self, index: int, wish: Wish) -> None:
         """Switch a relay, and return when the board says that it is so.
 
+        What was not confirmed is repeated by the board's thread, but never a relay switched that opens a leaf.
         Raises: NotMoved when it is not so; WireFault when the board refuses or is silent; PortLost.
         """
         with self._switching:
-            self._wanted[index] = (on, latched)
-            if self._is_known(index, on, latched):
-                return
-            if on:
+            if not wish.rests:
                 self._check()
+            self._wanted[index] = wish
+            if self._is_known(index, wish):
+                return
             try:
-                self._write(index, on, latched)
+                self._write(index, wish)
             except WireFault as error:
-                if not (on and isinstance(error, NotMoved)):
-                    self._unsure.add(index)
+                if not wish.latched:
+                    self._wanted[index] = wish = replace(wish, on=wish.idle)
+                if wish.rests or not isinstance(error, NotMoved):
+                    self._unsure[index] = None
                 if not isinstance(error, NotMoved):
                     self._trouble = error
                 raise
 
-    def _is_known(self, index: int, on: bool, latched: bool) -> bool:
+    def _is_known(self, index: int, wish: Wish) -> bool:
         now = self._clock()
         if self._trouble is not None or index in self._unsure or now - self._on_at > KNOWN_S:
             return False
-        runs_out = on and self.leased and not latched
-        return self._on[index] == on and not (runs_out and now - self._leased_at.get(index, -inf) > RENEW_AFTER_S)
+        runs_out = wish.on and self.leased and not wish.latched
+        fresh = not runs_out or now - self._leased_at.get(index, -inf) <= RENEW_AFTER_S
+        return self._on[index] == wish.on and fresh
 
-    def _write(self, index: int, on: bool, latched: bool) -> None:
-        request = modbus.write_coil(self._address, index, on)
-        if on and not latched and self._pulse is not None:
+    def _write(self, index: int, wish: Wish) -> None:
+        request = modbus.write_coil(self._address, index, wish.on)
+        if wish.on and not wish.latched and self._pulse is not None:
             request = modbus.pulse_coil(self._address, index, LEASE_S, base=self._pulse)
-        if not on and self._line.quiet:
+        if wish.rests and self._line.quiet:
             self._line.say(request)  # nothing can be heard now, but a relay that must open is told so
         now = self._clock()
         try:
             self._line.ask(request)
         except WireFault as error:
-            if error.symptom is not Symptom.NOISE:
-                raise
+            if error.symptom is not Symptom.NOISE or self._trouble is not None:
+                raise  # on a line that is known to be bad the read-back would only take its time
             log.debug("the echo was spoilt, the read-back decides: %s", error)
         self._read_back()
-        if self._on[index] != on:
-            wanted = "on" if on else "off"
+        if self._on[index] != wish.on:
+            wanted = "on" if wish.on else "off"
             raise NotMoved(f"relay board {self._address}: relay{index} was echoed as {wanted} and reads back as not")
         self._leased_at[index] = now
-        self._unsure.discard(index)
+        self._unsure.pop(index, None)
 
     def _read_back(self) -> None:
         self._on = self._line.ask_bits(modbus.read_coils(self._address, 0, self._relays))
@@ -221,7 +243,9 @@ class ModbusFactory(NamedFactory):
     # -- the thread that asks -----------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        while not self._stop.wait(POLL_S):
+        spent_s = 0.0
+        while not self._stop.wait(max(YIELD_S, POLL_S - spent_s)):
+            began = self._clock()
             try:
                 self._round()
             except WireFault as error:
@@ -233,17 +257,34 @@ class ModbusFactory(NamedFactory):
                 return
             else:
                 self._spoilt, self._trouble = 0, None
+            spent_s = self._clock() - began
 
     def _round(self) -> None:
+        try:
+            self._repeat()
+        finally:
+            self._feel()
+
+    def _repeat(self) -> None:
+        """Repeat one command that was not confirmed, each in its turn, before anything is felt and whatever else fails.
+
+        Only one: whoever must switch a relay now does not wait for all that a bad line has left undone.
+        """
+        with self._switching:
+            index = next(iter(self._unsure), None)
+            if index is None or self._line.quiet:
+                return
+            self._unsure[index] = self._unsure.pop(index)
+            with contextlib.suppress(NotMoved):  # one relay that sticks is no reason to feel nothing any more
+                self._write(index, self._wanted[index])
+
+    def _feel(self) -> None:
         if self._inputs:
             self._closed = self._line.ask_bits(modbus.read_inputs(self._address, 0, self._inputs))
             for pin in list(self.pins.values()):  # in the order in which they were claimed
                 if isinstance(pin, InputPin):
                     pin.look(self._closed, self.ticks())
         with self._switching:
-            for index in list(self._unsure):
-                with contextlib.suppress(NotMoved):  # one relay that sticks is no reason to feel nothing any more
-                    self._write(index, *self._wanted[index])
             if self._clock() - self._on_at >= COILS_S:
                 self._read_back()
 

@@ -26,21 +26,7 @@ from drivers.readings import (
 from drivers.speeds import TRY_S, try_s_of
 
 # The table of the settings that names a device of each kind.
-SETTINGS_TABLES: Mapping[str, str] = MappingProxyType(
-    {
-        "idcard-sdt": "card",
-        "gy-mcu90640": "thermal",
-        "gy-mcu90614": "thermal",
-        "gy-614v": "thermal",
-        "cjmcu-90614": "thermal",
-        "mlx90614-text": "thermal",
-        "gm65": "scanner",
-        "line-scanner": "scanner",
-        "keyboard-scanner": "scanner",
-        "tf-luna": "distance",
-        "ld2410": "presence",
-    }
-)
+SETTINGS_TABLES: Mapping[str, str] = MappingProxyType({name: kind.table for name, kind in drivers.TABLE.items()})
 TEXT_KINDS = ("mlx90614-text", "line-scanner")  # any text is one of these: they are believed last
 ANY_TEXT = "line-scanner"  # whatever prints lines looks like one: all others are heard out first
 CODE_KINDS = ("line-scanner", "keyboard-scanner")

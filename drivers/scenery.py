@@ -1,19 +1,15 @@
-"""Measure one picture, and remember the place a camera watches as it looks when nobody is there. Pure, but for a file.
+"""Measure one picture, and remember the place a camera watches as it looks when nobody is there. Pure.
 
 Everything is measured on a grey picture of at most 320 pixels width. Edges come from a Laplacian after light smoothing;
 their strength in each of 8 × 6 blocks is what stands above the sensor's noise, in per cent of the picture's
 brightness: so neither noise looks like an edge, nor dim light like mist.
 """
 
-import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-
-log = logging.getLogger(__name__)
 
 WORK_PX = 320
 OUTLINE_PX = 160  # a shift of 1 % is 1.6 of these, and a correlation costs 0.3 ms
@@ -29,7 +25,6 @@ EDGE_PX = 5  # the reach of smoothing and Laplacian: so near the mask's rim its 
 BLOCK_SHARE = 0.25  # a block with less than this inside the mask says nothing
 LEARN_S = 3.0  # of empty pictures until the place is known
 FORGET_S = 600.0  # light wanders within tens of minutes
-SAVE_S = 600.0
 
 
 class Grid:
@@ -105,18 +100,14 @@ def doubtful(noise: float, level: float) -> float:
 
 
 class Reference:
-    """The place without people, averaged over minutes and free of noise. Kept in a file when there is one."""
+    """The place without people, averaged over minutes and free of noise. It is learnt anew by each process."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
+    def __init__(self) -> None:
         self._grey: Any = None
         self._learnt_s = 0.0
-        self._saved_s = SAVE_S  # since it was kept last; the first time is due as soon as the place is known
         self._strengths: Any = None
         self._outline: Any = None
         self._coarse: Any = None
-        if path is not None:
-            self._load(path)
 
     def fits(self, seen: Look) -> bool:
         """Whether the place is known, in pictures of this size."""
@@ -131,9 +122,6 @@ class Reference:
             cv2.accumulateWeighted(grey, self._grey, min(1.0, seconds / (self._learnt_s + seconds)))
         self._learnt_s = min(self._learnt_s + seconds, FORGET_S)
         self._strengths = self._outline = self._coarse = None
-        self._saved_s += seconds
-        if self._path is not None and self._learnt_s >= LEARN_S and self._saved_s >= SAVE_S:
-            self._save(self._path)
 
     def strengths(self, grid: Grid) -> Any:
         """Return how strong the edges of the empty place are, block by block. Unit: per cent of the brightness."""
@@ -166,27 +154,6 @@ class Reference:
         if self._outline is None:
             self._outline = _outline(self._grey, grid)
         return self._outline, _outline(seen.grey, grid)
-
-    def _load(self, path: Path) -> None:
-        try:
-            grey = np.load(path, allow_pickle=False)
-            if grey.ndim != 2 or grey.dtype != np.float32 or grey.shape[1] > WORK_PX or not np.isfinite(grey).all():
-                raise ValueError("not a reference picture")
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, EOFError) as error:
-            log.warning("reference picture %s is not used and will be learnt again: %s", path, error)
-            return
-        self._grey, self._learnt_s = grey, FORGET_S
-
-    def _save(self, path: Path) -> None:
-        making = path.with_name(f".{path.name}.npy")
-        self._saved_s = 0.0
-        try:
-            np.save(making, self._grey, allow_pickle=False)
-            making.replace(path)
-        except OSError as error:
-            log.warning("reference picture %s cannot be kept: %s", path, error)
 
 
 def _small_grey(pixels: Any) -> Any:

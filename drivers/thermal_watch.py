@@ -83,10 +83,12 @@ class ThermalWatch:
         return ""
 
     def _moved(self, ambient: float, now: float) -> float:
+        """Return the widest change in the window: against its oldest value alone, up and down again would be none."""
         self._ambients.append((now, ambient))
         while now - self._ambients[0][0] > WARM_UP_S:
             self._ambients.popleft()
-        return abs(ambient - self._ambients[0][1])
+        seen = [celsius for _, celsius in self._ambients]
+        return max(seen) - min(seen)
 
 
 def _same(one: ThermalReading, other: ThermalReading) -> bool:

@@ -83,6 +83,8 @@ class Output(DigitalOutputDevice):
             super()._blink_device(on_time, off_time, n)
         except foreign_errors() as error:
             log.error("barrier: output %s did not move by itself (%s)", self.pin, error)
+            with contextlib.suppress(*foreign_errors()):  # told; what it would have switched off is tried once more
+                self._write(False)
 
 
 class Lines:

@@ -1,6 +1,6 @@
 """List the settings of the devices: what is fitted, where it hangs, and what its figures mean.
 
-Standard library only, and nothing heavy: the manual one-shot reads this on a sick machine.
+Standard library and the drivers' table of kinds, nothing heavy: the manual one-shot reads this on a sick machine.
 """
 
 # ruff: noqa: RUF009 - setting() declares a dataclass field, as field() does
@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from drivers import kinds_of
 from sentinel.toml_tables import Clash, missing, setting
 
 STREET_SETS_IT = "no law sets it, the street office must state it"
@@ -47,7 +48,7 @@ INPUTS = (
     "pass_sensor", "pass_sensor_out", "door", "door_out", "tailgate", "key_switch", "exit_button", "fire",
 )  # fmt: skip
 OUTPUTS = ("relay", "relay_out", "green", "amber", "red", "buzzer")
-THERMAL_SERIAL = ("gy-mcu90640", "gy-mcu90614", "gy-614v", "cjmcu-90614", "mlx90614-text")
+THERMAL_SERIAL = kinds_of("thermal")
 THERMAL_I2C = ("mlx90614-i2c", "mlx90640-i2c", "amg8833-i2c")
 THERMAL_VIDEO = ("lepton",)
 
@@ -76,7 +77,7 @@ class Temperature:
 class Card:
     """The reader of identity cards."""
 
-    kind: str = setting("idcard-sdt", choices=("idcard-sdt", "none"))
+    kind: str = setting("idcard-sdt", choices=(*kinds_of("card"), "none"))
     port: str = setting(
         "", **_PORT, example='"serial:///dev/ttyS3?baud=115200"', why='the card reader needs a port, or kind = "none"'
     )
@@ -132,7 +133,7 @@ class Infrared:
 class Scanner:
     """The scanner of visitor passes and staff badges."""
 
-    kind: str = setting("none", choices=("gm65", "line-scanner", "keyboard-scanner", "none"))
+    kind: str = setting("none", choices=(*kinds_of("scanner"), "none"))
     port: str = setting(
         "",
         **_SCANNER_PORT,
@@ -146,7 +147,7 @@ class Scanner:
 class Distance:
     """The distance sensor."""
 
-    kind: str = setting("none", choices=("tf-luna", "none"))
+    kind: str = setting("none", choices=(*kinds_of("distance"), "none"))
     port: str = setting(
         "",
         **_PORT,
@@ -160,7 +161,7 @@ class Distance:
 class Presence:
     """The presence radar."""
 
-    kind: str = setting("none", choices=("ld2410", "none"))
+    kind: str = setting("none", choices=(*kinds_of("presence"), "none"))
     port: str = setting(
         "", **_PORT, example='"serial:///dev/ttyS7?baud=256000"', why='the radar needs a port, or kind = "none"'
     )

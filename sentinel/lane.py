@@ -315,8 +315,9 @@ class Lane:
         overdue = self._senses.thermometer.overdue(self._times.today(), clock_trusted=self._times.clock_trusted())
         self.impair(Component.THERMAL, Symptom.CALIBRATION_DUE, "run: sentinelctl calibrate thermal", over=not overdue)
         if states.has(Component.PRESENCE):
-            detail = "somebody is reported for ten minutes and no face was seen"
-            self.impair(Component.PRESENCE, Symptom.PHANTOM, detail, over=not self._senses.phantom(now))
+            detail = "somebody is reported for ten minutes; no face was seen and nobody came"
+            phantom = self._senses.phantom(now, presence_works=works)
+            self.impair(Component.PRESENCE, Symptom.PHANTOM, detail, over=not phantom)
 
     def _claim_holder(self, now: float) -> None:
         token = self._fuser.claim(now)
@@ -328,6 +329,7 @@ class Lane:
 
     def _judge(self, attempt: Attempt, now: float) -> None:
         policy = replace(self._rules.policy, fire_active=self.fire)
+        self._senses.see_passage()
         decision = decide(
             attempt,
             policy,

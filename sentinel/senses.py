@@ -61,14 +61,20 @@ class Senses:
             distance_mm=distance.distance_mm if distance is not None and fresh else None,
         )
 
+    def see_passage(self) -> None:
+        """Take notice that somebody was judged: whoever is felt is no phantom."""
+        self._alone_since = None
+
     def nobody_near(self, now: float, *, presence_works: bool) -> bool:
         """Whether the camera may look less often: only a radar that works and feels nobody can say so."""
         if not (self._has_presence and presence_works):
             return False
         return self._near_mono is None or now - self._near_mono > NEAR_S
 
-    def phantom(self, now: float) -> bool:
-        """Whether the radar has felt somebody for long whom the camera never saw."""
+    def phantom(self, now: float, *, presence_works: bool) -> bool:
+        """Whether the radar has felt somebody for long whom no camera saw and who showed nothing."""
+        if not presence_works:
+            self._alone_since = None  # what it felt before it broke says nothing of now
         return self._alone_since is not None and now - self._alone_since > PHANTOM_S
 
 

@@ -1,6 +1,6 @@
 """List every setting of a gate, with its limits, unit and reason beside it, and load them from one TOML file.
 
-Standard library only, and nothing heavy: the manual one-shot reads this on a sick machine.
+Standard library and the drivers' table of kinds, nothing heavy: the manual one-shot reads this on a sick machine.
 """
 
 # ruff: noqa: RUF009 - setting() declares a dataclass field, as field() does

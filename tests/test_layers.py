@@ -30,6 +30,8 @@ MAY_NOT_LOAD = {
     "sentinel.cli": SIGHT | MQTT,
     "sentinel.settings": SIGHT | MQTT | {"drivers", "recognition", "sync", "serial", "gpiozero"},
 }
+# What a process loads of the above all the same, and why.
+LOADS_ALL_THE_SAME = {"sentinel.settings": {"drivers", "drivers.errors"}}  # the table of kinds: plain words, no port
 PROCESSES = {"gate", "vision", "uplink", "manual", "console", "cli", "street", "enrol"}
 # A process module that another one may name, and why.
 PROCESS_IMPORTS = {("sentinel.gate", "sentinel.vision"): "the gate's own child, imported in the child only"}
@@ -146,6 +148,7 @@ def test_nobody_imports_a_process(module):
 @pytest.mark.parametrize("module", [module for module in MAY_NOT_LOAD if module in FILES])
 def test_a_process_loads_only_what_it_may(module):
     heavy = {name for name in loaded_with(module) if below(name, MAY_NOT_LOAD[module])}
+    heavy -= LOADS_ALL_THE_SAME.get(module, set())
     assert heavy == set(), f"{module} imports {sorted(heavy)} when it starts"
 
 
@@ -155,6 +158,7 @@ def test_python_agrees_on_what_a_process_loads(module):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     heavy = {name for name in done.stdout.split() if below(name, MAY_NOT_LOAD[module])}
+    heavy -= LOADS_ALL_THE_SAME.get(module, set())
     assert heavy == set(), f"{module} loads {sorted(heavy)} when it starts"
 
 
@@ -203,6 +207,8 @@ def test_every_exception_is_still_needed():
     for module, process in PROCESS_IMPORTS:
         if module in FILES:
             assert process in imports(module)
+    for module, names in LOADS_ALL_THE_SAME.items():
+        assert names <= loaded_with(module)
 
 
 FORBIDDEN_IN_TESTS = {"time.sleep", "pytest.skip", "pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail"}

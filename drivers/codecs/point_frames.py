@@ -250,8 +250,11 @@ def _registers(frame: bytes) -> PointFrame | ChipFrame:
 
 
 class TextCodec:
-    """Turn lines with two numbers into frames; the words around the numbers are free.
+    """Turn lines with two numbers into frames; the words around the numbers are free, but stay what they are.
 
+    A line has no checksum. Its words are what there is instead: once two lines in a row had the same, one with other
+    words is damaged, and one with more before them begins with junk. Two in a row with other words are a new wording, and
+    after a line that is none of this any wording is new.
     The first line is dropped: nobody knows where in it the listening began.
     """
 
@@ -259,6 +262,8 @@ class TextCodec:
         self._object_first = object_first
         self._line = bytearray()
         self._whole = False  # whether the line was heard from its beginning and is not too long
+        self._words: tuple[bytes, ...] | None = None  # before, between and after the numbers
+        self._words_before: tuple[bytes, ...] | None = None  # of the line before this one
 
     @property
     def held_bytes(self) -> int:
@@ -282,14 +287,47 @@ class TextCodec:
         events.append(Dropped(byte_count=len(self._line) + len(piece)))
         self._line.clear()
         self._whole = False
+        self._words = self._words_before = None
 
     def _end(self, events: list[PointEvent]) -> None:
         numbers = _NUMBER.findall(self._line) if self._whole else []
-        if len(numbers) == 2:
-            first, second = (_in_range(float(number)) for number in numbers)
+        junk_bytes = self._junk_bytes(len(numbers))
+        if junk_bytes:
+            events.append(Dropped(byte_count=junk_bytes))
+        if junk_bytes < len(self._line):
+            first, second = (_in_range(float(number)) for number in numbers[-2:])
             measured, ambient = (first, second) if self._object_first else (second, first)
             events.append(PointFrame(object_celsius=measured, ambient_celsius=ambient))
-        elif self._line:
-            events.append(Dropped(byte_count=len(self._line)))
         self._line.clear()
         self._whole = True
+
+    def _junk_bytes(self, number_count: int) -> int:
+        """Return how many bytes at the beginning of the line are junk: all of them when it is no measurement."""
+        if number_count < 2:
+            if self._line:  # what comes after junk may be another module
+                self._words = self._words_before = None
+            return len(self._line)
+        words = _words(self._line)
+        before, self._words_before = self._words_before, words
+        if before is not None and _begins_with_junk(before, words) is not None:
+            self._words = words
+        if self._words is None:
+            return 0 if number_count == 2 else len(self._line)
+        junk_bytes = _begins_with_junk(words, self._words)
+        return len(self._line) if junk_bytes is None else junk_bytes
+
+
+def _words(line: bytes | bytearray) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before, between and after the last two numbers, however many blanks are in it."""
+    first, second = list(_NUMBER.finditer(line))[-2:]
+    pieces = line[: first.start()], line[first.end() : second.start()], line[second.end() :]
+    before, between, after = (b" ".join(piece.split()) for piece in pieces)
+    return before, between, after
+
+
+def _begins_with_junk(words: tuple[bytes, bytes, bytes], usual: tuple[bytes, bytes, bytes]) -> int | None:
+    """Return how many bytes stand before the usual words, 0 for none; None when these are other words."""
+    if words == usual:
+        return 0
+    same = words[1:] == usual[1:] and usual[0] and words[0].endswith(usual[0])
+    return len(words[0]) - len(usual[0]) if same else None

@@ -1,10 +1,9 @@
 """Simulate the module `gpiod` of libgpiod 2, with GPIO chips whose other ends a test holds.
 
-Only what drivers/pins_gpiod.py uses, under the same names; tests/drivers/test_pins_gpiod.py compares them with the
-real ones. A request has a real file descriptor, readable while edges wait: the code that polls is the code that runs.
+Only what drivers/pins_gpiod.py uses, under the same names; tests/drivers/test_pins_gpiod_module.py compares them with
+the real ones. A request has a real file descriptor, readable while edges wait: what polls it is the driver's own code.
 """
 
-import contextlib
 import errno
 import os
 import threading
@@ -16,6 +15,10 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+
+
+class RequestReleasedError(Exception):
+    """A request was used after it was given back."""
 
 
 class Value(Enum):
@@ -52,6 +55,7 @@ class Edge(Enum):
     BOTH = 4
 
 
+@dataclass(frozen=True)
 class EdgeEvent:
     """One edge."""
 
@@ -61,10 +65,9 @@ class EdgeEvent:
         RISING_EDGE = 1
         FALLING_EDGE = 2
 
-    def __init__(self, event_type: Type, timestamp_ns: int, line_offset: int) -> None:
-        self.event_type = event_type
-        self.timestamp_ns = timestamp_ns
-        self.line_offset = line_offset
+    event_type: Type
+    timestamp_ns: int
+    line_offset: int
 
 
 @dataclass
@@ -107,6 +110,10 @@ class SimLine:
         self.request: LineRequest | None = None
         self.outside: int | None = None
         self.driven: list[int] = []
+
+    def give_back(self) -> None:
+        """Let nobody hold the line."""
+        self.consumer, self.settings, self.request = "", None, None
 
     def level(self) -> int:
         """Return the level that a meter would show."""
@@ -153,6 +160,12 @@ class SimGpio:
             for line in (line for lines in self.chips.values() for line in lines):
                 if line.request is not None:
                     line.request.hang_up()
+                line.give_back()
+
+    def plug(self) -> None:
+        """Bring every chip back; whoever had lines before must ask for them again."""
+        with self.lock:
+            self.gone = False
 
     def check(self) -> None:
         """Raise: OSError when the chips are gone."""
@@ -167,7 +180,7 @@ class Chip:
         sim.check()
         os.stat(path)
         self._sim = sim
-        self._name = Path(path).name
+        self._name = Path(path).resolve().name
         self._lines = sim.chips[self._name]
 
     def __enter__(self) -> "Chip":
@@ -202,7 +215,7 @@ class Chip:
             if line.consumer:
                 raise OSError(errno.EBUSY, "Device or resource busy")
             if settings.bias in (Bias.PULL_UP, Bias.PULL_DOWN) and not self._sim.can_pull:
-                raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+                raise NotImplementedError(errno.EOPNOTSUPP, "Operation not supported")  # as the real module has it
             line.consumer = consumer or "?"
             line.settings = settings
             if settings.direction is Direction.OUTPUT:
@@ -219,6 +232,7 @@ class LineRequest:
         self._line = line
         self._offset = offset
         self._events: list[EdgeEvent] = []
+        self._released = self._gone = False
         self._fd, self._bell = os.pipe()
 
     @property
@@ -236,32 +250,31 @@ class LineRequest:
 
     def hang_up(self) -> None:
         """Let the descriptor say that there is nobody at the other end."""
-        if self._bell >= 0:
-            os.close(self._bell)
-            self._bell = -1
+        self._gone = True
+        os.close(self._bell)
 
     def get_value(self, line: int | str) -> Value:
         """Return the level of the line."""
         with self._sim.lock:
-            self._sim.check()
+            self._check()
             return Value(self._line.level())
 
     def set_value(self, line: int | str, value: Value) -> None:
         """Drive the line."""
         with self._sim.lock:
-            self._sim.check()
+            self._check()
             self._line.driven.append(value.value)
 
     def wait_edge_events(self, timeout: timedelta | float | None = None) -> bool:
         """Tell whether edges wait; the time is not waited for."""
         with self._sim.lock:
-            self._sim.check()
+            self._check()
             return bool(self._events)
 
     def read_edge_events(self, max_events: int | None = None) -> list[EdgeEvent]:
         """Return the edges that wait."""
         with self._sim.lock:
-            self._sim.check()
+            self._check()
             events, self._events = self._events, []
             os.read(self._fd, max(1, len(events)))
             return events
@@ -269,7 +282,17 @@ class LineRequest:
     def release(self) -> None:
         """Give the line back; it floats, or keeps its level, as the chip likes: here it floats."""
         with self._sim.lock:
-            self._line.consumer, self._line.settings, self._line.request = "", None, None
-            for fd in (self._fd, self._bell):
-                with contextlib.suppress(OSError):  # the bell has hung up already when the chip is gone
-                    os.close(fd)
+            if self._released:
+                return
+            self._released = True
+            if self._line.request is self:
+                self._line.give_back()
+            os.close(self._fd)
+            if not self._gone:
+                os.close(self._bell)
+
+    def _check(self) -> None:
+        if self._released:
+            raise RequestReleasedError
+        if self._gone:  # also when the chip is back: it is another one
+            raise OSError(errno.ENODEV, "No such device")

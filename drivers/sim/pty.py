@@ -16,14 +16,17 @@ from typing import ClassVar, Protocol, Self
 
 TICK_S = 0.02  # unsolicited output and noise are at most this late; a 4 Hz frame has 0.25 s
 NOISE_BYTES_PER_TICK = 48  # 2400 bytes/s: a line at the wrong speed, not a flood
-JOINED_WITHIN_S = 0.26  # one period of a picture four times a second; an answer that is asked for may come so late
+JOINED_WITHIN_S = 0.26  # one period of a picture four times a second; a device that only answers says less
 TCGETS2 = 0x802C542A  # on the master it tells what the listener has set, speeds without a name of their own too
 _TERMIOS2 = struct.Struct("4I20x2I")
 BITS_PER_BYTE = 10  # start, eight, stop
 
 
 class SimDevice(Protocol):
-    """What a simulated device must be: bytes in, bytes out, and output of its own accord."""
+    """What a simulated device must be: bytes in, bytes out, and output of its own accord.
+
+    `JOINED_WITHIN_S`, where it has one, is how long an adapter keeps its bytes at most when frames are joined.
+    """
 
     def answer(self, chunk: bytes, now: float) -> bytes:
         """Return what the device sends back for the bytes that just arrived, b"" for nothing."""
@@ -228,7 +231,8 @@ class PtyDevice:
     def _joined(self, frame: bytes, now: float) -> bytes:
         """Keep a frame for the next one, though not for long: one that is asked for may be the only one."""
         if frame and not self._waiting and "joined" in self._faults:
-            self._waiting, self._waits_until = frame, now + JOINED_WITHIN_S
+            waits_s = getattr(self.device, "JOINED_WITHIN_S", JOINED_WITHIN_S)
+            self._waiting, self._waits_until = frame, now + waits_s
             return b""
         if not frame and now < self._waits_until:
             return b""

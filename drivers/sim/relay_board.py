@@ -27,6 +27,8 @@ class SimRelayBoard:
 
     FAULTS: ClassVar[tuple[str, ...]] = ("no-echo", "exception-02", "exception-04", "unchanged", "late")
 
+    JOINED_WITHIN_S: ClassVar[float] = 0.04  # adapters keep a short answer for 1 to 16 ms
+
     def __init__(
         self,
         *,

@@ -211,6 +211,50 @@ def test_the_line_in_whose_middle_the_listening_began_is_dropped():
     assert figures(TextCodec().feed(b"6.00 36.00\n26.00 36.00\n")) == [(36.0, 26.0)]
 
 
+WORDED = b"Ambient = 26.00*C  Object = 36.00*C\r\n"
+
+
+def worded() -> TextCodec:
+    codec = started(TextCodec)
+    assert figures(codec.feed(WORDED * 2)) == [(36.0, 26.0)] * 2
+    return codec
+
+
+@pytest.mark.parametrize("place", [index for index, byte in enumerate(WORDED[:-2]) if bytes([byte]).isalpha()])
+def test_a_line_whose_words_are_damaged_is_no_measurement(place):
+    spoilt = bytearray(WORDED)
+    spoilt[place] ^= 1
+    codec = worded()
+    assert codec.feed(bytes(spoilt)) == [Dropped(byte_count=len(WORDED) - 2)]
+    assert figures(codec.feed(WORDED)) == [(36.0, 26.0)]
+
+
+def test_junk_before_a_line_is_counted_and_the_line_is_read():
+    junk, frame = worded().feed(b"\x81\xf3~" + WORDED)
+    assert junk == Dropped(byte_count=3)
+    assert figures([frame]) == [(36.0, 26.0)]
+
+
+def test_a_module_that_words_its_lines_anew_is_understood_from_its_second_line_on():
+    assert figures(worded().feed(b"To 26.10 36.10\r\n" * 3)) == [(36.1, 26.1)] * 2
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"To 26.10 36.10\r\n" * 2,  # another wording that became the usual one
+        b"To 26.10 36.10\r\n" * 2 + b"12.34 ",
+        b"To 26.10 36.10\r\n" * 2 + b"x" * 60,
+        b"To 26.10 36.10\r\n" * 2 + b"\xff\xfe",
+    ],
+)
+def test_after_any_junk_the_second_good_line_is_found(junk):
+    codec = worded()
+    codec.feed(junk)
+    codec.feed(WORDED)
+    assert figures(codec.feed(WORDED)) == [(36.0, 26.0)]
+
+
 def test_a_line_without_end_is_dropped_and_the_next_is_read():
     codec = started(TextCodec)
     endless = codec.feed(b"26.00 36.00 " * 50)

@@ -134,6 +134,18 @@ def test_a_sensor_that_warms_by_four_kelvin_a_minute_is_not_believed_until_it_is
     assert kinds(scene.see(17))[-1] is ThermalReading
 
 
+def test_a_sensor_that_warms_and_cools_is_told_once_and_not_twice():
+    scene = Scene()
+    scene.see(20)
+    for _ in range(20):
+        scene.own += 0.02
+        scene.see()
+    scene.own -= 0.4
+    told = [kind is Symptom.WARMING_UP for kind in kinds(scene.see(30))]
+    assert told[0] and not told[-1]
+    assert told == sorted(told, reverse=True), "believed, then not believed again"
+
+
 def test_a_warm_day_is_no_warm_up():
     scene = Scene()
     for _ in range(200):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from drivers.sim.scene import CameraFolder
 from sentinel.rehearsal import Rehearsal
 from sync.entry import Entry
 
@@ -14,6 +15,7 @@ from .conftest import CARD_PERSON, number_of, until_mode
 
 pytestmark = [pytest.mark.models, pytest.mark.broker, pytest.mark.timeout(240)]
 
+TOLD_S, HEALED_S = 5.0, 10.0  # the rule of the house
 BACK_S = 5.0  # a device that returns must be used within this
 PASSAGE_S = 20.0
 VISITOR = f"{number_of(11)}\n样本己\n"  # what staff type at `sentinelctl register`
@@ -110,6 +112,26 @@ def test_a_camera_that_goes_dark_leaves_the_cards_and_says_so(stage):
     assert come(stage, card=CARD_PERSON)["outcome"] == "open"
     stage.world("heal", device="camera")
     until_mode(stage, "automatic", BACK_S)
+
+
+PICTURE_FAULTS = ("dark", "frozen", "overexposed", "blurred", "blocked", "moved")  # told by the same names
+KNOWS_ITS_PLACE_S = 12.0  # of seeing it empty; a hand before the lens is a blur until then
+
+
+def test_what_is_wrong_with_the_picture_is_told_in_time_and_well_in_time(stage, faces_dir):
+    assert {"unplug", *PICTURE_FAULTS} == set(CameraFolder.FAULTS), "unplug has a test of its own"
+    began = time.monotonic()
+    stage.wait(lambda: time.monotonic() - began > KNOWS_ITS_PLACE_S or None, 2 * KNOWS_ITS_PLACE_S)
+    for symptom in PICTURE_FAULTS:
+        told = len(entries(stage, "fault"))
+        stage.world("fault", device="camera", fault=symptom)
+        entry = next_entry(stage, "fault", told, TOLD_S)
+        assert (entry.data["device"], entry.data["symptom"]) == ("vision", symptom)
+        mended = len(entries(stage, "repair"))
+        stage.world("heal", device="camera")
+        assert next_entry(stage, "repair", mended, HEALED_S).data["symptom"] == symptom
+    assert come(stage, picture=str(faces_dir / "obama2.jpg"))["outcome"] == "open"
+    assert [entry.data["owner"] for entry in entries(stage, "start")] == ["gate"], "nothing was started again"
 
 
 def test_staff_register_by_hand_with_the_gate_alive_and_with_the_gate_killed(stage):
