@@ -30,6 +30,8 @@ from sentinel.toml_tables import Clash, read, setting
 
 DEFAULT_CONFIG = Path("/etc/sentinel/gate.toml")
 
+COUNTED_PASS_DAYS = 7  # the longest life of a pass with a number of uses: sentinel.core.admission.COUNTED_S
+
 # An id becomes a level of MQTT topics, where / + # have meanings of their own.
 _ID = {"pattern": r"[a-z0-9-]{1,32}", "form": "1 to 32 of the characters a-z 0-9 -"}
 
@@ -232,6 +234,12 @@ def explain(settings: Settings) -> list[Row]:
 
 def _clashes(tables: Mapping[str, Any]) -> Iterator[Clash]:
     yield from device_settings.clashes(tables)
+    if tables["scanner"].kind != "none" and tables["retention"].passage_days < COUNTED_PASS_DAYS:
+        yield Clash(
+            keys=("retention.passage_days", "scanner.kind"),
+            line=f"[retention] passage_days: with a scanner at least {COUNTED_PASS_DAYS}, for which a pass that opens "
+            "once is remembered by its passage",
+        )
     uplink = tables["uplink"]
     if (uplink.cert_file is None) != (uplink.key_file is None):
         yield Clash(

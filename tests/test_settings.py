@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import drivers
+from sentinel.core.admission import COUNTED_S
 from sentinel.core.errors import ConfigError, exit_code_of
 from sentinel.device_settings import SERIAL_TABLES, THERMAL_I2C, THERMAL_VIDEO
-from sentinel.settings import DEFAULT_CONFIG, TABLES, explain, find_config, load
+from sentinel.settings import COUNTED_PASS_DAYS, DEFAULT_CONFIG, TABLES, explain, find_config, load
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = (ROOT / "config" / "gate.toml").read_text(encoding="utf-8")
@@ -194,6 +195,14 @@ def test_what_is_suggested_is_accepted(tmp_path):
             text = re.sub(rf"(\[{table}\]\n(?:[^[].*\n)*?){key.name} = .*", rf"\1{key.name} = {rule.example}", text)
     (tmp_path / "gate.toml").write_text(text, encoding="utf-8")
     assert load(tmp_path / "gate.toml").uplink.broker == "mqtts://10.20.0.5:8883"
+
+
+def test_passages_are_kept_for_as_long_as_a_pass_must_be_remembered(mistakes):
+    assert COUNTED_PASS_DAYS * 24 * 3600 == COUNTED_S
+    short = changed("passage_days = 30", "passage_days = 3")
+    scanner = '[scanner]\nkind = "gm65"\nport = "serial:///dev/ttyS9?baud=9600"\n'
+    [line] = mistakes(short.replace("[scanner]\n", scanner))
+    assert line.startswith("[retention] passage_days: with a scanner at least 7")
 
 
 def test_all_mistakes_are_told_at_once(mistakes):

@@ -154,6 +154,18 @@ def test_check_ledger_names_a_break_and_ends_with_65(ctl, tmp_path):
     assert "-2:" in json.loads(out)["chain"]["breaks"][0]
 
 
+def test_two_devices_on_one_port_by_two_names_are_a_mistake(ctl, config, tmp_path):
+    """A link and what it leads to are one port; the settings alone cannot know."""
+    line, link = tmp_path / "line", tmp_path / "by-id"
+    line.touch()
+    link.symlink_to(line)
+    text = config.read_text().replace("/dev/ttyS3", str(line)).replace("/dev/ttyS4", str(link))
+    config.write_text(text)
+    code, _, err = ctl("check", "config")
+    assert code == 78
+    assert "[card] and [thermal] name the same device" in err
+
+
 def test_check_config_is_ok_or_one_line_a_mistake(ctl, config):
     assert ctl("check", "config") == (0, "ok\n", "")
     config.write_text(config.read_text().replace("relay = 17", "relais = 17").replace("limit_celsius = 37.3", ""))
