@@ -117,8 +117,9 @@ def _scanner() -> Subject:
 
 
 def _keyboard() -> Subject:
+    # Junk may hold the shift key down; a code with a capital lets it go, as passes have them.
     return Subject(
-        name="keyboard", codec=keyboard.KeyboardCodec, frames=(encode_keys(b"g"), encode_keys(CODE + b"\r", at=1.7e9)),
+        name="keyboard", codec=keyboard.KeyboardCodec, frames=(encode_keys(b"Gg"), encode_keys(CODE + b"\r", at=1.7e9)),
         longest_bytes=keyboard.EVENT_BYTES, baud=230_400,  # a USB keyboard reports a thousand times a second at most
         dialect=load("keyboard-scanner"), simulator=SimKeyboard, busy=_scan, reading=CodeReading,
     )  # fmt: skip
