@@ -114,13 +114,13 @@ def weigh(
         wished=wished,
         counted=share_of(int((impostors.nearest >= required).sum()), people),
     )
-    tails = _tails(impostors, seed) if people >= LEAST_PEOPLE else []
+    tails = tails_of(impostors, seed) if people >= LEAST_PEOPLE else []
     enough = people_needed(templates / max(people, 1), wished)
     if not tails or people < enough:
         return replace(known, missing_people=max(enough - people, 1))
     rate = _rates(tails, required, templates)
     goal = per_comparison(wished, templates)
-    advised = _interval([min(tail.similarity_at(min(goal, tail.share)), 1.0) for tail in tails])
+    advised = interval_of([min(tail.similarity_at(min(goal, tail.share)), 1.0) for tail in tails])
     verdict, missing = _verdict(required, advised, rate, wished, people)
     costs = tuple(
         Cost(similarity=at, false_match_rate=_rates(tails, at, templates), missed=_missed(own, at))
@@ -184,8 +184,8 @@ def fit(excess: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     return mean * (1 - shape), shape
 
 
-def _tails(impostors: Impostors, seed: int) -> list[Tail]:
-    """Return the fitted tail first, then those of the drawn persons; none when too little can be fitted."""
+def tails_of(impostors: Impostors, seed: int = 1) -> list[Tail]:
+    """Return the fitted tail first, then those of the drawn persons; none when there is nothing to fit."""
     kept = impostors.similarity < SAME_OR_TWIN
     values = impostors.similarity[kept].astype(np.float64)
     rows, columns = impostors.rows[kept], impostors.columns[kept]
@@ -211,11 +211,11 @@ def _tails(impostors: Impostors, seed: int) -> list[Tail]:
 
 
 def _rates(tails: Sequence[Tail], similarity: float, templates: int) -> Interval:
-    return _interval([per_attempt(tail.rate_at(similarity), templates) for tail in tails])
+    return interval_of([per_attempt(tail.rate_at(similarity), templates) for tail in tails])
 
 
-def _interval(values: Sequence[float]) -> Interval:
-    """Return the first value, which is of everybody, between the bounds of the others, which are of the drawn."""
+def interval_of(values: Sequence[float]) -> Interval:
+    """Return the first value, which is of everybody, between the bounds of the others, which are of drawn persons."""
     low, high = np.quantile(values[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(value=values[0], low=min(float(low), values[0]), high=max(float(high), values[0]))
 
