@@ -71,6 +71,7 @@ class Paths:
 
     ledger = _Under("state_dir", "ledger.db")
     roster = _Under("state_dir", "roster.db")
+    alike = _Under("state_dir", "alike.json")
     spool = _Under("state_dir", "spool.jsonl")
     barrier_lock = _Under("state_dir", "barrier.lock")
     control_socket = _Under("run_dir", "control.sock")
