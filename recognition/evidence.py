@@ -51,10 +51,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What requiring this similarity would cost: strangers taken for somebody, and own people missed (None: untold)."""
+    """What requiring this similarity would cost: strangers named, own people missed; None is untold."""
 
     similarity: float
-    false_match_rate: Interval
+    false_match_rate: Interval | None
     missed: float | None
 
 
@@ -105,6 +105,7 @@ def weigh(
     Unit: similarities are cosines, `wished` is the share of strangers' attempts that may end with a name.
     """
     people, templates = len(impostors.people), impostors.template_count
+    asked = sorted({required, *others})
     known = Evidence(
         verdict=Verdict.TOO_LITTLE,
         people=people,
@@ -113,6 +114,7 @@ def weigh(
         required=required,
         wished=wished,
         counted=share_of(int((impostors.nearest >= required).sum()), people),
+        costs=tuple(Cost(similarity=at, false_match_rate=None, missed=_missed(own, at)) for at in asked),
     )
     tails = tails_of(impostors, seed) if people >= LEAST_PEOPLE else []
     enough = people_needed(templates / max(people, 1), wished)
@@ -122,10 +124,6 @@ def weigh(
     goal = per_comparison(wished, templates)
     advised = interval_of([min(tail.similarity_at(min(goal, tail.share)), 1.0) for tail in tails])
     verdict, missing = _verdict(required, advised, rate, wished, people)
-    costs = tuple(
-        Cost(similarity=at, false_match_rate=_rates(tails, at, templates), missed=_missed(own, at))
-        for at in sorted({required, *others})
-    )
     return replace(
         known,
         verdict=verdict,
@@ -133,7 +131,7 @@ def weigh(
         tail=tails[0],
         false_match_rate=rate,
         advised=advised,
-        costs=costs,
+        costs=tuple(replace(cost, false_match_rate=_rates(tails, cost.similarity, templates)) for cost in known.costs),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from sentinel.core.errors import DataError, NotPermitted
 from sentinel.core.model import Person
 
 log = logging.getLogger(__name__)
@@ -68,12 +69,20 @@ def read(path: Path) -> StepUp:
 
 
 def publish(path: Path, people: StepUp, *, model: str, similarity: float) -> None:
-    """Replace the list: written beside, synced, renamed. `model` and `similarity` say what it was made by."""
+    """Replace the list: written beside, synced, renamed. `model` and `similarity` say what it was made by.
+
+    Raises: NotPermitted, DataError when it cannot be written.
+    """
     fresh = path.with_suffix(".new")
     told = {"v": _VERSION, "model": model, "similarity": round(similarity, 4), "tokens": sorted(people.tokens)}
-    with open(fresh, "w", encoding="utf-8") as file:
-        json.dump(told, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(fresh, 0o640)
-    os.replace(fresh, path)
+    try:
+        with open(fresh, "w", encoding="utf-8") as file:
+            json.dump(told, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(fresh, 0o640)
+        os.replace(fresh, path)
+    except PermissionError as error:
+        raise NotPermitted(f"{path} may not be written; run this as the gate's user: sudo -u sentinel") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error}); check the disk") from error
