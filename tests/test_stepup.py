@@ -3,14 +3,19 @@
 import os
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 
 from recognition.readings import Candidate, FaceReading
-from sentinel import stepup
+from sentinel import roster, stepup
 from sentinel.core.model import Attempt, Method, Outcome, Person, Policy, Profile, Reason
 from sentinel.core.policy import decide
+from sentinel.events import RosterRead
+from sentinel.files import Files
+from sentinel.settings import load
 from sentinel.stepup import StepUp
+from sync.vault import Vault
 
 ANNA = Person(token="anna", name="Anna", has_face=True)
 BERT = Person(token="bert", name="Bert", has_face=True)
@@ -69,3 +74,40 @@ def test_a_damaged_list_asks_everybody(tmp_path, content):
     path = tmp_path / "alike.json"
     path.write_text(content, encoding="utf-8")
     assert stepup.read(path).asks("anna")
+
+
+class OneLook:
+    """A stop that lets a follower look once."""
+
+    def __init__(self) -> None:
+        self._looks = 0
+
+    def wait(self, timeout: float) -> bool:
+        self._looks += 1
+        return self._looks > 1
+
+
+class NothingSpooled:
+    def bring_home(self) -> bool:
+        return False
+
+
+def looked_at(files: Files, posted: list) -> dict[str, Person]:
+    files.run(OneLook())
+    return next(told.people for told in reversed(posted) if isinstance(told, RosterRead))
+
+
+def test_the_gate_follows_the_list_as_it_follows_the_roster(tmp_path):
+    text = (Path(__file__).resolve().parent.parent / "config" / "gate.toml").read_text(encoding="utf-8")
+    text = text.replace('uplink_dir = "/var/lib/sentinel/uplink"', f'state_dir = "{tmp_path}"')
+    (tmp_path / "gate.toml").write_text(text, encoding="utf-8")
+    settings = load(tmp_path / "gate.toml")
+    vault = Vault.open(tmp_path / "secrets", create=True)
+    template = roster.Template(model="m", vector=bytes(512), consent="paper 1", made_at="2026-11-22T00:00:00+00:00")
+    anna = roster.Member(token="anna", name="Anna", number="11010519491231002X", templates=(template,))
+    roster.publish(settings.paths.roster, {"anna": anna}, vault)
+    posted: list = []
+    files = Files(settings, vault, NothingSpooled(), posted.append)
+    assert not looked_at(files, posted)["anna"].step_up
+    stepup.publish(settings.paths.alike, StepUp(tokens=frozenset({"anna"})), model="m", similarity=0.5)
+    assert looked_at(files, posted)["anna"].step_up, "though the roster is the same"
