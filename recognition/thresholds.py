@@ -14,7 +14,7 @@ CARD_PHOTO = 0.36  # false accepts 0.1 %; 38 % of genuine pairs miss it when the
 
 # Wished share of strangers' attempts that end with somebody's name. A gate has no second look: a stranger who is
 # taken for a resident walks in. At 0.01 a site with 50 callers a day lets one in every second day; at 0.001 one in
-# three weeks, and residents with three templates are missed about 0.2 % more often, which costs them a card.
+# three weeks, and about one resident's look in 100 more is not enough, which costs another look or a card.
 # NIST SP 800-63A-4, 3.11 asks the same 1 in 1,000 of searches among everybody enrolled.
 FALSE_MATCH_RATE = 0.001
 LEAST_ONE_TO_MANY = 0.43  # the tail below is fitted above 0.27; a handful of people is no reason to go near it

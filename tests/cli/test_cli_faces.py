@@ -7,7 +7,8 @@ import pytest
 from cli_sample import passage, write_ledger
 
 from sentinel import cli, roster, stepup
-from sentinel.site_evidence import Passed, passed_in, templates_of
+from sentinel.settings import load
+from sentinel.site_evidence import Passed, passed_in, renew_step_up, templates_of
 from sync.vault import Vault
 
 MODEL = "m1"
@@ -101,6 +102,15 @@ def test_twins_are_told_by_tokens_and_only_asked_for_their_card_when_somebody_sa
     assert stepup.read(tmp_path / "alike.json").tokens == frozenset()
     check("--step-up", "-q")
     assert stepup.read(tmp_path / "alike.json").tokens == {first, "f" * 32}
+
+
+def test_whoever_changes_the_roster_can_renew_the_list(check, tmp_path, config):
+    members = with_twin(crowd(60))
+    published(tmp_path, members)
+    check("--step-up", "-q")
+    said = (tmp_path / "alike.json").read_bytes()
+    assert renew_step_up(members.values(), load(config)) == 2
+    assert (tmp_path / "alike.json").read_bytes() == said, "as the check itself has it"
 
 
 def test_a_later_check_takes_off_the_list_who_is_alike_no_more(check, tmp_path):

@@ -15,6 +15,7 @@ from recognition.thresholds import (
     per_attempt,
     per_comparison,
 )
+from sentinel.settings import Face
 
 SIZES = st.integers(0, 10**7)
 RATES = st.floats(1e-5, 0.05)
@@ -74,3 +75,9 @@ def test_a_tail_says_nothing_of_what_is_below_it():
     assert SFACE_TAIL.rate_at(-1) == SFACE_TAIL.share
     with pytest.raises(ValueError, match="outside the tail"):
         SFACE_TAIL.similarity_at(0.5)
+
+
+def test_the_settings_ship_these_figures_and_keep_three_of_them():
+    """The settings may not import the library, so both name the figures."""
+    assert (Face().similarity_one_to_one, Face().similarity_card_photo) == (ONE_TO_ONE, CARD_PHOTO)
+    assert (Face().similarity_one_to_many, Face().false_match_rate) == (0.0, FALSE_MATCH_RATE)
