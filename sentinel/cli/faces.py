@@ -150,6 +150,8 @@ def _alike(told: "SiteEvidence", args: argparse.Namespace) -> list[str]:
     if args.step_up:
         people = {token for pair in told.alike for token in (pair.one, pair.other)}
         said.append(text("cli.faces.marked", args.lang, count=len(people)))
+    elif told.alike:
+        said.append(text("cli.faces.ask", args.lang))
     return said
 
 
