@@ -1,16 +1,11 @@
 """Keep the enrolled vectors and find who is closest. numpy only: at gate sizes a product runs at memory speed."""
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from recognition.errors import GalleryMismatch
-
-# Gallery size and the similarity at which a stranger is taken for somebody in it once in a hundred attempts.
-# Source: face-pipeline D, generalised Pareto fit to the top 2 % of 78,000 impostor comparisons on ORL with SFace.
-_SIZE_TO_SIMILARITY = ((100, 0.43), (1_000, 0.49), (10_000, 0.545), (100_000, 0.59))
 
 
 class Match(NamedTuple):
@@ -88,20 +83,3 @@ def _rows(person: str, vectors: np.ndarray) -> np.ndarray:
     if len(rows) and rows.shape[1] and not np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3):
         raise GalleryMismatch("a template is not of unit length; enrol again with the present model")
     return rows
-
-
-def threshold_one_to_many(count: int) -> float:
-    """Return the similarity that a face must reach to be identified among this many templates.
-
-    Aims at one stranger in a hundred being taken for somebody, whatever the size of the gallery; straight lines over
-    the logarithm of the size between the fitted points, the last slope beyond them, never below the first point.
-    This is a design figure, not evidence: 40 people, one camera, one laboratory, extrapolated to one comparison in
-    a million, for SFace only. A site with its own impostor scores must fit its own tail and set the figure itself.
-    Unit: cosine similarity.
-    """
-    if count <= _SIZE_TO_SIMILARITY[0][0]:
-        return _SIZE_TO_SIMILARITY[0][1]
-    upper = next((number for number, (size, _) in enumerate(_SIZE_TO_SIMILARITY) if count <= size), -1)
-    (size_a, low), (size_b, high) = _SIZE_TO_SIMILARITY[upper - 1], _SIZE_TO_SIMILARITY[upper]
-    share = math.log(count / size_a) / math.log(size_b / size_a)
-    return min(low + share * (high - low), 1.0)

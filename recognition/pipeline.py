@@ -16,16 +16,16 @@ from recognition.align import crop_face
 from recognition.detect import Detector, Face, YuNet
 from recognition.embed import Embedder, SFace
 from recognition.errors import FaceUnusable, GalleryMismatch, RecognitionError
-from recognition.gallery import Gallery, threshold_one_to_many
+from recognition.gallery import Gallery
 from recognition.models import DEFAULT_PACK, Manifest, load_manifest
 from recognition.prepare import ensure_prepared
 from recognition.quality import Quality
 from recognition.readings import Candidate, FaceProblem, FaceReading, NoFace
+from recognition.thresholds import CARD_PHOTO, FALSE_MATCH_RATE, ONE_TO_ONE, one_to_many
 from recognition.tracking import Tracker
 
 CLEARLY_NEAREST = 2.5  # times the area of the next face: 1.6 times nearer to the camera, one step ahead in a queue
 RECHECK_S = 2.0  # a card laid down within this time is compared with the face just seen, without a new frame
-ONE_TO_ONE = 0.40  # verification of SFace: false accepts 0.1 % at 0.37, 0.01 % at 0.43 (face-pipeline D)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,10 +39,12 @@ class Template:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a face has to reach."""
+    """What a face has to reach: one figure for each question, see `recognition/thresholds.py`."""
 
     one_to_one: float = ONE_TO_ONE
-    one_to_many: float = 0.0  # 0: by the size of the gallery
+    card_photo: float = CARD_PHOTO
+    one_to_many: float = 0.0  # 0: by the size of the gallery and the next figure
+    false_match_rate: float = FALSE_MATCH_RATE
     min_face_px: int = 80  # in a frame of the gate
     # In a picture for enrolment: the portraits of ORL have faces of 60 to 75 px and an equal error rate of 0.5 %, and
     # a card's photograph of 102×126 is not larger; a frame of the gate has noise and movement on top.
@@ -50,7 +52,7 @@ class Limits:
 
     def required(self, gallery: Gallery) -> float:
         """Return the similarity to be identified among everybody enrolled."""
-        return self.one_to_many or threshold_one_to_many(gallery.template_count)
+        return self.one_to_many or one_to_many(gallery.template_count, self.false_match_rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,14 +94,22 @@ class Pipeline:
         detector_width: int = 320,
         min_face_px: int = 80,
         one_to_one: float = ONE_TO_ONE,
+        card_photo: float = CARD_PHOTO,
         one_to_many: float = 0.0,
+        false_match_rate: float = FALSE_MATCH_RATE,
     ) -> "Pipeline":
         """Return a pipeline with the models of a pack, prepared when they are not yet, checked by known vectors.
 
         `pack` is a name of the manifest, or the absolute folder of an InsightFace pack.
         Raises: ModelMissing, ModelDamaged, RecognitionError.
         """
-        limits = Limits(one_to_one=one_to_one, one_to_many=one_to_many, min_face_px=min_face_px)
+        limits = Limits(
+            one_to_one=one_to_one,
+            card_photo=card_photo,
+            one_to_many=one_to_many,
+            false_match_rate=false_match_rate,
+            min_face_px=min_face_px,
+        )
         if Path(pack).is_absolute():
             from recognition.packs import open_insightface
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sentinel import roster
+from sentinel import roster, stepup
 from sentinel.core.admission import PassBook
 from sentinel.core.errors import DataError
 from sentinel.events import PassesRead, RosterRead
@@ -49,14 +49,15 @@ class Files:
             self._look_at_passes()
 
     def _look_at_roster(self) -> None:
-        path = self._settings.paths.roster
+        path, alike = self._settings.paths.roster, self._settings.paths.alike
         try:
-            now = roster.mark_of(path)
+            now = roster.mark_of(path), stepup.mark_of(alike)
             if self._roster_said != "" or now != self._roster_mark:
                 members = roster.load(path, self._vault, templates=False)
                 self._roster_mark = now
                 log.info("roster: %d people", len(members))
-                self._post(RosterRead({token: member.person for token, member in members.items()}))
+                people = {token: member.person for token, member in members.items()}
+                self._post(RosterRead(stepup.read(alike).marked(people)))
             self._roster_said = ""
         except (DataError, SyncError) as error:
             if str(error) != self._roster_said:

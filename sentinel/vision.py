@@ -135,7 +135,9 @@ class Vision:
             detector_width=face.detector_width,
             min_face_px=face.min_face_px,
             one_to_one=face.similarity_one_to_one,
+            card_photo=face.similarity_card_photo,
             one_to_many=face.similarity_one_to_many,
+            false_match_rate=face.false_match_rate,
         )
         self._mark: roster.Mark | None = None
         self._looked = 0.0

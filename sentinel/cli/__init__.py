@@ -25,6 +25,7 @@ FAMILIES = {
     "act": ("register", "open"),
     "models": ("models",),
     "people": ("people",),
+    "faces": ("faces",),
     "issue": ("issue",),
     "probe": ("probe",),
     "capture": ("capture",),

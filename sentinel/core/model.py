@@ -54,6 +54,7 @@ class Reason(StrEnum):
     CARD_MISSING = "card-missing"
     CARD_UNREADABLE = "card-unreadable"
     CLOCK_UNTRUSTED = "clock-untrusted"  # dates of a card or a pass cannot be judged by a clock that is not trusted
+    FACE_ALIKE = "face-alike"  # somebody else enrolled is too much alike: the card as well, see sentinel/stepup.py
     FACE_UNKNOWN = "face-unknown"
     FACE_MISMATCH = "face-mismatch"
     FACE_MISSING = "face-missing"
@@ -84,6 +85,7 @@ class Person:
     number_masked: str = field(default="", repr=False)
     allowed: bool = True  # a right that was withdrawn stays in the roster as False, so that it can be explained
     has_face: bool = False
+    step_up: bool = False  # a face alone does not tell this person from a twin
     valid_until: date | None = None
 
 

@@ -240,7 +240,9 @@ def _face_alone_objection(face: FaceReading | None, person: Person | None) -> Re
         return Reason.FACE_SEVERAL if face.problem is FaceProblem.SEVERAL else Reason.FACE_UNUSABLE
     if person is None or not is_face_of(face, person) or face.identified is None:
         return Reason.FACE_UNKNOWN
-    return None if person.has_face else Reason.FACE_NOT_ENROLLED  # a withdrawn consent: the face counts no more
+    if not person.has_face:
+        return Reason.FACE_NOT_ENROLLED  # a withdrawn consent: the face counts no more
+    return Reason.FACE_ALIKE if person.step_up else None
 
 
 def _temperature_objections(state: TemperatureState) -> tuple[Reason, ...]:

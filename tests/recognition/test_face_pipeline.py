@@ -8,6 +8,7 @@ from recognition.errors import FaceUnusable, GalleryMismatch, RecognitionError
 from recognition.gallery import Gallery
 from recognition.pipeline import RECHECK_S, Pipeline
 from recognition.readings import FaceProblem, FaceReading, NoFace
+from recognition.thresholds import one_to_many
 from recognition.tracking import MAX_GAP_S
 
 FRAME = card_frame()
@@ -69,7 +70,9 @@ def test_a_claimed_person_without_template_is_not_compared(staged):
 def test_the_required_similarity_grows_with_the_gallery(staged):
     staged.limits = replace(staged.limits, one_to_many=0.0)
     crowd = {f"p{number}": BERT for number in range(1000)}
-    assert enrol(staged, **crowd).look(FRAME, 1.0).required_similarity == 0.49
+    assert enrol(staged, **crowd).look(FRAME, 1.0).required_similarity == one_to_many(1000)
+    staged.limits = replace(staged.limits, false_match_rate=0.01)
+    assert enrol(staged, **crowd).look(FRAME, 1.0).required_similarity == one_to_many(1000, 0.01)
 
 
 def test_an_empty_frame_holds_no_face(staged):
