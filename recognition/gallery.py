@@ -1,8 +1,9 @@
 """Keep the enrolled vectors and find who is closest. numpy only: at gate sizes a product runs at memory speed."""
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+import mmap
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -14,7 +15,7 @@ _SIZE_TO_SIMILARITY = ((100, 0.43), (1_000, 0.49), (10_000, 0.545), (100_000, 0.
 
 FEW = 16  # so many times the largest is looked for; for more, everybody is put in order
 _LINE_FLOATS = 16  # 64 bytes, a line of the cache on x86-64 and ARM
-_AT_ONCE = 1000
+_AT_ONCE = 1000  # templates are checked and laid down together
 
 
 class Match(NamedTuple):
@@ -29,23 +30,40 @@ class Gallery:
 
     It takes 36 bytes a person and 4 a template beside the vectors: at 128 dimensions at most 1.08 times their size.
     Shape: each person has float32[n, d] or float32[d], rows of unit length; all share d.
-    Raises: GalleryMismatch when shapes differ, a row is not of unit length, or a name ends in a zero byte.
+    Raises: GalleryMismatch when shapes differ, a row is not of unit length, or a name is empty or ends in a zero byte.
     """
 
     def __init__(self, model: str, people: Mapping[str, np.ndarray] | None = None) -> None:
         self.model = model
-        blocks = sorted((person.encode(), _rows(vectors)) for person, vectors in (people or {}).items())
-        blocks = [(person, block) for person, block in blocks if block.size]
-        if len({block.shape[1] for _, block in blocks}) > 1:
-            raise GalleryMismatch("templates of different lengths in one gallery; enrol again with the present model")
-        if any(person.endswith(b"\0") for person, _ in blocks):
-            raise GalleryMismatch("a person's name ends in a zero byte; use the token")
-        self._people = np.array([person for person, _ in blocks], np.bytes_)
-        # Where each person's templates begin, and at last where they all end.
-        self._starts = np.cumsum([0, *(len(block) for _, block in blocks)]).astype(np.int32)
-        self._columns = _columns([block for _, block in blocks])
-        self._products = _aligned(self._columns.shape[1])
-        self._similarities = self._products[: self.template_count]
+        rows = {person: np.atleast_2d(np.asarray(vectors, np.float32)) for person, vectors in (people or {}).items()}
+        self._fill(((person, rows[person]) for person in sorted(rows, key=str.encode)), sum(map(len, rows.values())))
+
+    @classmethod
+    def from_sorted(cls, model: str, people: Iterable[tuple[str, np.ndarray]], room: int) -> Self:
+        """Return the gallery of people who come one at a time, so that their vectors are never held twice.
+
+        They come in the order of their names' UTF-8 bytes, each once, with at most `room` templates in all.
+        Shape: of each person float32[n, d].
+        Raises: GalleryMismatch when they do not, and as the class does.
+        """
+        gallery = cls(model)
+        gallery._fill(people, room)
+        return gallery
+
+    def _fill(self, people: Iterable[tuple[str, np.ndarray]], room: int) -> None:
+        names: list[bytes] = []
+        starts = [0]
+        columns = _Columns(room)
+        for person, rows in people:
+            if rows.size:
+                columns.add(rows)
+                names.append(_in_order(person.encode(), names[-1] if names else b""))
+                starts.append(starts[-1] + len(rows))
+        self._columns = columns.whole()
+        self._people = np.array(names, np.bytes_)
+        self._starts = np.array(starts, np.int32)  # where each person's templates begin, and at last where they all end
+        self._products = _room(self._columns.shape[1])
+        self._similarities = self._products[: starts[-1]]
 
     @property
     def people_count(self) -> int:
@@ -109,48 +127,65 @@ class Gallery:
         return vector if vector.dtype == np.float32 else vector.astype(np.float32)
 
 
-def _rows(vectors: np.ndarray) -> np.ndarray:
-    rows = np.atleast_2d(np.asarray(vectors, np.float32))
-    if rows.ndim != 2:
-        raise GalleryMismatch("a person's templates must be float32[n, d]; enrol again")
-    return rows
+class _Columns:
+    """Lay templates side by side. Shape: float32[d, n] with up to 31 columns of zeros behind the last.
 
-
-def _columns(blocks: list[np.ndarray]) -> np.ndarray:
-    """Return the templates of all blocks side by side, and zeros behind the last.
-
-    Shape: float32[d, n or up to 31 more], each row begins on a line of the cache.
-    Laid so, a search reads several rows at once and writes the similarities as it goes: on x86-64 three quarters of
-    the time of one product a template when the vectors are larger than the cache (scripts/bench/gallery).
+    Laid so, a search reads several rows at once and writes the similarities as it goes: on x86-64 it takes four fifths
+    of one product a template when the vectors are larger than the cache (scripts/bench/gallery). Each row begins on a
+    line of the cache.
     """
-    count = sum(len(block) for block in blocks)
-    if not count:
-        return _aligned(0).reshape(0, 0)
-    lines = -(-count // _LINE_FLOATS) | 1  # an odd number: rows at a power of two would share the same few cache sets
-    length = blocks[0].shape[1]
-    columns = _aligned(length * lines * _LINE_FLOATS).reshape(length, -1)
-    columns[:, count:] = 0
-    done = 0
-    for rows in _by_the_thousand(blocks):
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._columns = np.empty((0, 0), np.float32)
+        self._done = 0
+        self._waiting: list[np.ndarray] = []
+        self._waiting_count = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """Add one person's templates. Raises: GalleryMismatch."""
+        if rows.ndim != 2:
+            raise GalleryMismatch("a person's templates must be float32[n, d]; enrol again")
+        if not self._done and not self._waiting:
+            lines = -(-self._room // _LINE_FLOATS) | 1  # odd: rows at a power of two would share few sets of the cache
+            self._columns = _room(rows.shape[1] * lines * _LINE_FLOATS).reshape(rows.shape[1], -1)
+        if rows.shape[1] != len(self._columns):
+            raise GalleryMismatch("templates of different lengths in one gallery; enrol again with the present model")
+        self._waiting.append(rows)
+        self._waiting_count += len(rows)
+        if self._waiting_count >= _AT_ONCE:
+            self._lay()
+
+    def whole(self) -> np.ndarray:
+        """Return everything that was added. Raises: GalleryMismatch."""
+        if self._waiting:
+            self._lay()
+        return self._columns
+
+    def _lay(self) -> None:
+        rows = np.concatenate(self._waiting)
+        end = self._done + len(rows)
+        if end > self._room:
+            raise GalleryMismatch(f"more templates than the {self._room} that were announced; read the roster again")
         if not np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3):
             raise GalleryMismatch("a template is not of unit length; enrol again with the present model")
-        columns[:, done : done + len(rows)] = rows.T
-        done += len(rows)
-    return columns
+        self._columns[:, self._done : end] = rows.T
+        self._done, self._waiting, self._waiting_count = end, [], 0
 
 
-def _by_the_thousand(blocks: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """Return the rows of all blocks, about a thousand at a time: the vectors are never held twice."""
-    for begin in range(0, len(blocks), _AT_ONCE):
-        yield np.concatenate(blocks[begin : begin + _AT_ONCE])
+def _in_order(name: bytes, before: bytes) -> bytes:
+    if name <= before or name.endswith(b"\0"):  # numpy's bytes end before their last zeros
+        raise GalleryMismatch("a name is empty, ends in a zero byte, or is out of order; give each token once, sorted")
+    return name
 
 
-def _aligned(count: int) -> np.ndarray:
-    """Return room that begins on a line of the cache; numpy's begins 16 bytes into one. Shape: float32[n]."""
-    line_bytes = _LINE_FLOATS * 4
-    raw = np.empty(count * 4 + line_bytes, np.uint8)
-    begin = -raw.ctypes.data % line_bytes
-    return raw[begin : begin + count * 4].view(np.float32)
+def _room(count: int) -> np.ndarray:
+    """Return zeros in memory of their own, which begin on a page and go back to the system with the gallery.
+
+    The allocator would begin 16 bytes into a line of the cache, and keep what an old gallery leaves behind.
+    Shape: float32[n].
+    """
+    return np.frombuffer(mmap.mmap(-1, max(count, 1) * 4), np.float32, count)
 
 
 def _bytes_behind(array: np.ndarray) -> int:

@@ -7,7 +7,7 @@ finished gallery between two pictures. Names and numbers stay sealed here: a fac
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import date
 from itertools import groupby
@@ -39,22 +39,25 @@ def read_gallery(path: Path, vault: Vault, model: str, day: date | None = None) 
         return Gallery(model)
     try:
         with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as db:
-            return Gallery(model, dict(_people(_sealed(db, model, day or date.today()), vault.opener())))
+            return _gallery(db, vault.opener(), model, day or date.today())
     except sqlite3.DatabaseError as error:
         raise DataError(f"{path} is no roster ({error}); restore it: sentinelctl people add --from FILE") from error
 
 
-def _sealed(db: sqlite3.Connection, model: str, day: date) -> Iterator[tuple[str, str, bytes]]:
-    """Return token, name of the key and sealed vector of the templates in use, a person's together."""
+def _gallery(db: sqlite3.Connection, unseal: Callable[[str, bytes], bytes], model: str, day: date) -> Gallery:
     columns = {row[1] for row in db.execute("PRAGMA table_info(templates)")}
     lasting = " AND (expires IS NULL OR expires >= :day)" if "expires" in columns else ""
-    wanted = f"SELECT token, vector_key, vector FROM templates WHERE model = :model{lasting} ORDER BY token"
-    return db.execute(wanted, {"model": model, "day": day.isoformat()})
+    used = f"FROM templates WHERE model = :model{lasting}"
+    which = {"model": model, "day": day.isoformat()}
+    (count,) = db.execute(f"SELECT count(*) {used}", which).fetchone()
+    sealed = db.execute(f"SELECT token, vector_key, vector {used} ORDER BY token", which)
+    return Gallery.from_sorted(model, _people(sealed, unseal), count)
 
 
 def _people(
-    sealed: Iterator[tuple[str, str, bytes]], unseal: Callable[[str, bytes], bytes]
+    sealed: Iterable[tuple[str, str, bytes]], unseal: Callable[[str, bytes], bytes]
 ) -> Iterator[tuple[str, np.ndarray]]:
+    """Return token and vectors of each person, one at a time."""
     for token, templates in groupby(sealed, key=itemgetter(0)):
         vectors = [unseal(key, vector) for _, key, vector in templates]
         if len({len(vector) for vector in vectors}) > 1 or len(vectors[0]) % 4:

@@ -87,11 +87,30 @@ def test_a_person_without_templates_is_not_enrolled():
         {"a": units(1, 2, 2, 8)},
         {"a": units(1, 8), "b": units(2, 8), "c": units(3, 8) * 1.01},
         {"a\0": units(1, 8)},
+        {"": units(1, 8)},
     ],
 )
 def test_vectors_that_cannot_be_compared_are_refused(people):
-    with pytest.raises(GalleryMismatch, match=r"enrol again|use the token"):
+    with pytest.raises(GalleryMismatch, match=r"enrol again|sorted"):
         Gallery("m", people)
+
+
+def test_people_who_come_one_at_a_time_make_the_same_gallery():
+    people = {f"p{number:04}": units(number, 1 + number % 3, 8) for number in range(1500)}
+    streamed, probe = Gallery.from_sorted("m", iter(people.items()), 4000), units(1, 8)
+    assert streamed.template_count == 3000
+    assert streamed.closest(probe, 9) == Gallery("m", people).closest(probe, 9)
+
+
+@pytest.mark.parametrize("names", ["ba", "aa", ["a", ""], ["", "a"]])
+def test_people_who_come_in_no_order_are_refused(names):
+    with pytest.raises(GalleryMismatch, match="sorted"):
+        Gallery.from_sorted("m", ((name, units(1, 1, 8)) for name in names), 2)
+
+
+def test_more_templates_than_announced_are_refused():
+    with pytest.raises(GalleryMismatch, match="announced"):
+        Gallery.from_sorted("m", [("a", units(1, 2, 8))], 1)
 
 
 def test_a_probe_of_another_length_is_refused():
