@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sentinel import roster
+from sentinel import roster, roster_reading
 from sentinel.core.admission import PassBook
 from sentinel.core.errors import DataError
 from sentinel.events import PassesRead, RosterRead
@@ -53,10 +53,10 @@ class Files:
         try:
             now = roster.mark_of(path)
             if self._roster_said != "" or now != self._roster_mark:
-                members = roster.load(path, self._vault, templates=False)
+                people = roster_reading.people(path, self._vault)
                 self._roster_mark = now
-                log.info("roster: %d people", len(members))
-                self._post(RosterRead({token: member.person for token, member in members.items()}))
+                log.info("roster: %d people", len(people))
+                self._post(RosterRead(people))
             self._roster_said = ""
         except (DataError, SyncError) as error:
             if str(error) != self._roster_said:

@@ -5,10 +5,8 @@ finished gallery between two pictures. Names and numbers stay sealed here: a fac
 """
 
 import logging
-import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from datetime import date
 from itertools import groupby
 from operator import itemgetter
@@ -20,6 +18,7 @@ from recognition.errors import GalleryMismatch, RecognitionError
 from recognition.gallery import Gallery
 from sentinel.core.errors import DataError
 from sentinel.roster import Mark, mark_of
+from sentinel.roster_reading import vectors
 from sentinel.supervise import Worker
 from sync.errors import SyncError
 from sync.vault import Vault
@@ -35,34 +34,17 @@ def read_gallery(path: Path, vault: Vault, model: str, day: date | None = None) 
 
     Raises: DataError when the roster cannot be read. VaultError when its keys are gone. GalleryMismatch.
     """
-    if not path.exists():
-        return Gallery(model)
-    try:
-        with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as db:
-            return _gallery(db, vault.opener(), model, day or date.today())
-    except sqlite3.DatabaseError as error:
-        raise DataError(f"{path} is no roster ({error}); restore it: sentinelctl people add --from FILE") from error
+    with vectors(path, vault, model, day) as found:
+        return Gallery.from_sorted(model, _people(found.opened), found.count)
 
 
-def _gallery(db: sqlite3.Connection, unseal: Callable[[str, bytes], bytes], model: str, day: date) -> Gallery:
-    columns = {row[1] for row in db.execute("PRAGMA table_info(templates)")}
-    lasting = " AND (expires IS NULL OR expires >= :day)" if "expires" in columns else ""
-    used = f"FROM templates WHERE model = :model{lasting}"
-    which = {"model": model, "day": day.isoformat()}
-    (count,) = db.execute(f"SELECT count(*) {used}", which).fetchone()
-    sealed = db.execute(f"SELECT token, vector_key, vector {used} ORDER BY token", which)
-    return Gallery.from_sorted(model, _people(sealed, unseal), count)
-
-
-def _people(
-    sealed: Iterable[tuple[str, str, bytes]], unseal: Callable[[str, bytes], bytes]
-) -> Iterator[tuple[str, np.ndarray]]:
+def _people(opened: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, np.ndarray]]:
     """Return token and vectors of each person, one at a time."""
-    for token, templates in groupby(sealed, key=itemgetter(0)):
-        vectors = [unseal(key, vector) for _, key, vector in templates]
-        if len({len(vector) for vector in vectors}) > 1 or len(vectors[0]) % 4:
+    for token, templates in groupby(opened, key=itemgetter(0)):
+        rows = [vector for _, vector in templates]
+        if len({len(row) for row in rows}) > 1 or len(rows[0]) % 4:
             raise GalleryMismatch("templates of different lengths in one gallery; enrol again with the present model")
-        yield token, np.frombuffer(b"".join(vectors), "<f4").reshape(len(vectors), -1)
+        yield token, np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), -1)
 
 
 class GalleryWatch:

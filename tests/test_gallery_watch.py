@@ -1,12 +1,15 @@
 """A published roster becomes vision's gallery: whole, of one model only, and without a name."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
 
 from recognition.errors import GalleryMismatch
-from sentinel import roster
+from sentinel import roster, roster_reading
 from sentinel.gallery_watch import GalleryWatch, read_gallery
 from sync.vault import Vault
 
@@ -58,6 +61,17 @@ def test_templates_of_another_model_are_never_compared(path, vault):
     gallery = read_gallery(path, vault, "m1")
     assert gallery.similarity_to("a", ANNA) is None
     assert gallery.model == "m1"
+
+
+def test_a_template_is_used_up_to_its_last_day_and_no_longer(path, vault):
+    publish(path, vault, member("a", ANNA), member("b", BERT))
+    with closing(sqlite3.connect(path)) as db, db:
+        if "expires" not in {row[1] for row in db.execute("PRAGMA table_info(templates)")}:
+            db.execute("ALTER TABLE templates ADD COLUMN expires TEXT")
+        db.execute("UPDATE templates SET expires = '2027-03-31' WHERE token = 'a'")
+    for day, people in ((date(2027, 3, 31), 2), (date(2027, 4, 1), 1)):
+        assert read_gallery(path, vault, "m1", day).people_count == people
+        assert sum(one.has_face for one in roster_reading.people(path, vault, day).values()) == people
 
 
 def test_a_gate_without_a_roster_has_an_empty_gallery(watch):

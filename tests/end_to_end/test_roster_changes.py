@@ -1,4 +1,4 @@
-"""A changed roster in the running gate: who is deleted is a stranger, who is added is known, and nobody else notices."""
+"""A changed roster in the running gate: who is deleted is a stranger, who is added is known, nobody else notices."""
 
 from dataclasses import replace
 
