@@ -1,7 +1,9 @@
 """Keep the enrolled vectors and find who is closest. numpy only: at gate sizes a product runs at memory speed."""
 
+import contextlib
 import math
 import mmap
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Self
 
@@ -15,6 +17,7 @@ _SIZE_TO_SIMILARITY = ((100, 0.43), (1_000, 0.49), (10_000, 0.545), (100_000, 0.
 
 FEW = 16  # so many times the largest is looked for; for more, everybody is put in order
 _LINE_FLOATS = 16  # 64 bytes, a line of the cache on x86-64 and ARM
+_HUGE_BYTES = 1 << 21  # of a huge page: one entry of the page table instead of 512
 _AT_ONCE = 1000  # templates are checked and laid down together
 
 
@@ -62,6 +65,7 @@ class Gallery:
         self._columns = columns.whole()
         self._people = np.array(names, np.bytes_)
         self._starts = np.array(starts, np.int32)  # where each person's templates begin, and at last where they all end
+        self._bounds = self._starts.data  # the same memory, read an item at a time
         self._products = _room(self._columns.shape[1])
         self._similarities = self._products[: starts[-1]]
 
@@ -86,23 +90,29 @@ class Gallery:
         Shape: float32[d] of unit length.
         Raises: GalleryMismatch when the vector has another length than the enrolled ones.
         """
-        k = min(k, self.people_count)
+        k = min(k, len(self._people))
         if k <= 0:
             return []
-        np.dot(self._fitting(vector), self._columns, out=self._products)
-        similarities, starts = self._similarities, self._starts
+        self._compare(vector)
         if k > FEW:
-            return self._many(similarities, k)
-        found = []
+            return self._many(k)
+        similarities, bounds, found = self._similarities, self._bounds, []
         for _ in range(k):
-            template = similarities.argmax()
-            after = starts.searchsorted(np.int32(template), "right")
-            found.append(Match(self._people[after - 1].decode(), float(similarities[template])))
-            similarities[starts[after - 1] : starts[after]] = -np.inf  # the next is another person
+            template = int(similarities.argmax())
+            after = bisect_right(bounds, template)
+            found.append(Match(self._people[after - 1].decode(), similarities.item(template)))
+            similarities[bounds[after - 1] : bounds[after]] = -np.inf  # the next is another person
         return found
 
-    def _many(self, similarities: np.ndarray, k: int) -> list[Match]:
-        best = np.maximum.reduceat(similarities, self._starts[:-1])
+    def _compare(self, vector: np.ndarray) -> None:
+        """Fill the similarities. No test before the product: where the caches are cold, each costs a share of it."""
+        try:
+            vector.dot(self._columns, self._products)
+        except ValueError:  # of another shape, or no float32
+            self._fitting(vector).dot(self._columns, self._products)
+
+    def _many(self, k: int) -> list[Match]:
+        best = np.maximum.reduceat(self._similarities, self._starts[:-1])
         nearest = np.argsort(-best, kind="stable")[:k]
         return [Match(self._people[number].decode(), float(best[number])) for number in nearest]
 
@@ -120,11 +130,11 @@ class Gallery:
         return float((self._fitting(vector) @ templates).max())
 
     def _fitting(self, vector: np.ndarray) -> np.ndarray:
-        if self.template_count and vector.shape != (len(self._columns),):
+        if vector.shape != (len(self._columns),):
             raise GalleryMismatch(
                 f"a vector of shape {vector.shape} cannot be compared with this gallery; enrol with the present model"
             )
-        return vector if vector.dtype == np.float32 else vector.astype(np.float32)
+        return vector.astype(np.float32, copy=False)
 
 
 class _Columns:
@@ -185,7 +195,11 @@ def _room(count: int) -> np.ndarray:
     The allocator would begin 16 bytes into a line of the cache, and keep what an old gallery leaves behind.
     Shape: float32[n].
     """
-    return np.frombuffer(mmap.mmap(-1, max(count, 1) * 4), np.float32, count)
+    memory = mmap.mmap(-1, max(count, 1) * 4)
+    if len(memory) >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.float32, count)
 
 
 def _bytes_behind(array: np.ndarray) -> int:

@@ -113,9 +113,16 @@ def test_more_templates_than_announced_are_refused():
         Gallery.from_sorted("m", [("a", units(1, 2, 8))], 1)
 
 
+def test_a_probe_of_double_precision_is_compared_as_well():
+    gallery, probe = Gallery("m", {"a": units(1, 8), "b": units(2, 8)}), units(3, 8)
+    assert gallery.closest(probe.astype(np.float64)) == gallery.closest(probe)
+
+
 def test_a_probe_of_another_length_is_refused():
     with pytest.raises(GalleryMismatch):
         Gallery("m", {"a": units(1, 8)}).closest(units(1, 9))
+    with pytest.raises(GalleryMismatch):
+        Gallery("m", {"a": units(1, 8)}).closest(units(1, 1, 8))
     with pytest.raises(GalleryMismatch):
         Gallery("m", {"a": units(1, 8)}).similarity_to("a", units(1, 9))
 
