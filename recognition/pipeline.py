@@ -137,12 +137,16 @@ class Pipeline:
 
     @gallery.setter
     def gallery(self, gallery: Gallery) -> None:
-        """Compare with another gallery from the next look on. Raises: GalleryMismatch when another model made it."""
+        """Compare with another gallery from the next look on, and forget who was found in the one before.
+
+        Raises: GalleryMismatch when another model made it.
+        """
         if gallery.model != self.model:
             raise GalleryMismatch(
                 f"the gallery was made by {gallery.model}, the pipeline runs {self.model}; enrol again with this model"
             )
         self._gallery = gallery
+        self.forget()
 
     def look(self, pixels: np.ndarray, at_mono: float, claim: str | None = None) -> FaceReading | NoFace:
         """Return what is known about the nearest face of a frame.

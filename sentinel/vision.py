@@ -12,12 +12,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from drivers.camera import Camera, Source, check_source, open_camera
 from drivers.errors import DriverError, PortSettingsError
@@ -26,14 +24,12 @@ from drivers.photo import PhotoDecoder, PhotoDecoderUnavailable
 from drivers.pictures import PictureWatch
 from drivers.readings import Frame, Identity, Symptom, Trouble
 from recognition.errors import RecognitionError
-from recognition.gallery import Gallery
 from recognition.pipeline import Pipeline
 from recognition.readings import Claim, FaceReading, NoFace
-from sentinel import roster
-from sentinel.core.errors import DataError
 from sentinel.core.health import Component
 from sentinel.events import Doze, FromDevice
 from sentinel.eyes import REMEDIES, SICK_EXIT, Eyes, Ladder, Step, symptom_of
+from sentinel.gallery_watch import GalleryWatch
 from sentinel.settings import Settings, load
 from sentinel.supervise import Busy, die_with_parent, start_logging
 from sync.errors import SyncError
@@ -41,7 +37,6 @@ from sync.vault import Vault
 
 log = logging.getLogger(__name__)
 
-_ROSTER_LOOK_S = 0.5  # an added or deleted person takes effect within a second
 _MODELS_S = 1.0  # missing models are told so often
 _READ_S = 0.5
 _FORWARD_S = 0.1  # so late may a side camera's word be while the main camera waits
@@ -139,8 +134,8 @@ class Vision:
             one_to_many=face.similarity_one_to_many,
             false_match_rate=face.false_match_rate,
         )
-        self._mark: roster.Mark | None = None
-        self._looked = 0.0
+        self._pipe.send(Busy(for_s=_LOAD_S))
+        self._galleries = GalleryWatch(settings.paths.roster, self._vault, self._pipeline.model).start()
         self._claim: Claim | None = None
         self._dozing = False
         self._seeing = False  # whether good pictures came since the last trouble
@@ -263,20 +258,9 @@ class Vision:
             self._pipe.send(reading)
 
     def _refresh_gallery(self) -> None:
-        now = time.monotonic()
-        if now - self._looked < _ROSTER_LOOK_S:
-            return
-        self._looked = now
-        mark = roster.mark_of(self._settings.paths.roster)
-        if mark == self._mark:
-            return
-        self._pipe.send(Busy(for_s=_LOAD_S))
-        try:
-            members = roster.load(self._settings.paths.roster, self._vault)
-            self._pipeline.gallery = gallery_of(members, self._pipeline.model)
-            self._mark = mark
-        except (DataError, SyncError, RecognitionError) as error:
-            log.error("the gallery stays as it was: %s", error)
+        gallery = self._galleries.take()
+        if gallery is not None:
+            self._pipeline.gallery = gallery
 
 
 def _checked(source: str) -> Source:
@@ -284,13 +268,3 @@ def _checked(source: str) -> Source:
     if where.deep:
         raise PortSettingsError(f"camera: {where.shown} is to see faces, not temperatures; leave out format=y16")
     return where
-
-
-def gallery_of(members: Mapping[str, roster.Member], model: str) -> Gallery:
-    """Return the gallery of everybody who may pass and has a template of this model."""
-    people = {}
-    for member in members.values():
-        vectors = [np.frombuffer(template.vector, "<f4") for template in member.templates if template.model == model]
-        if vectors:
-            people[member.token] = np.stack(vectors)
-    return Gallery(model, people)

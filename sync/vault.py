@@ -112,22 +112,23 @@ class Vault:
         Raises: VaultError when the key was destroyed or does not open this ciphertext.
         """
         key = self._spool_key if key_name == SPOOL_KEY else self._load(key_name)
-        return self._unseal_under(key, key_name, ciphertext)
+        return self._unseal_under(AESGCM(key) if key else None, key_name, ciphertext)
 
-    def _unseal_under(self, key: bytes | None, key_name: str, ciphertext: bytes) -> bytes:
+    def _unseal_under(self, key: AESGCM | None, key_name: str, ciphertext: bytes) -> bytes:
         if ciphertext[:1] != _AES_256_GCM:
             raise VaultError(f"a part sealed under {key_name} names no known algorithm; use the newer program")
         if key is None:
             raise VaultError(f"there is no key {key_name}: it was destroyed, or it is in another box's vault")
-        return _open_sealed(AESGCM(key), ciphertext[1:], key_name)
+        return _open_sealed(key, ciphertext[1:], key_name)
 
     def opener(self) -> Callable[[str, bytes], bytes]:
         """Return an `unseal_bytes` that asks the disk once per key: for one reading of many parts, not to be kept."""
-        keys: dict[str, bytes | None] = {}
+        keys: dict[str, AESGCM | None] = {}
 
         def unseal(key_name: str, ciphertext: bytes) -> bytes:
             if key_name not in keys:
-                keys[key_name] = self._load(key_name)
+                key = self._load(key_name)
+                keys[key_name] = AESGCM(key) if key else None
             return self._unseal_under(keys[key_name], key_name, ciphertext)
 
         return unseal

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from sentinel import roster
+from sentinel import roster, roster_reading
 from sentinel.core.errors import DataError
 from sync.vault import Vault
 
@@ -33,8 +33,18 @@ def test_what_is_published_is_what_is_loaded(tmp_path, vault):
     assert person.number_masked == "110105********002X"
 
 
+def test_a_running_gate_reads_the_same_people_without_their_templates(tmp_path, vault):
+    path = tmp_path / "roster.db"
+    a = member(vault, allowed=False)
+    b = member(vault, "样本乙", "E12345678", templates=(), valid_until=date(2030, 1, 2))
+    roster.publish(path, {a.token: a, b.token: b}, vault)
+    loaded = roster.load(path, vault)
+    assert roster_reading.people(path, vault) == {token: known.person for token, known in loaded.items()}
+
+
 def test_no_roster_yet_is_an_empty_roster(tmp_path, vault):
     assert roster.load(tmp_path / "roster.db", vault) == {}
+    assert roster_reading.people(tmp_path / "roster.db", vault) == {}
     assert roster.mark_of(tmp_path / "roster.db") is None
 
 
@@ -61,8 +71,9 @@ def test_a_publication_changes_the_mark_and_leaves_a_reader_of_the_old_one_whole
 def test_a_damaged_roster_is_named_and_not_taken_for_an_empty_one(tmp_path, vault):
     path = tmp_path / "roster.db"
     path.write_bytes(b"this is no database" * 100)
-    with pytest.raises(DataError, match=r"roster\.db"):
-        roster.load(path, vault)
+    for read in (roster.load, roster_reading.people):
+        with pytest.raises(DataError, match=r"roster\.db"):
+            read(path, vault)
 
 
 def test_a_member_never_shows_in_a_repr(vault):

@@ -168,6 +168,13 @@ def test_a_face_seen_too_long_ago_proves_nothing(staged):
     assert staged.recheck("anna", 10.0 + RECHECK_S + 0.01) is None
 
 
+def test_a_deleted_person_is_not_found_in_a_look_from_before(staged):
+    assert enrol(staged, anna=ANNA, bert=BERT).look(FRAME, 10.0).identified.person == "anna"
+    enrol(staged, bert=BERT)
+    assert staged.recheck("bert", 10.1) is None
+    assert staged.look(FRAME, 10.2).identified is None
+
+
 def leave(pipeline: Pipeline) -> None:
     pipeline.detector.faces = []
 
