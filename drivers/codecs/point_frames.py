@@ -253,8 +253,8 @@ class TextCodec:
     """Turn lines with two numbers into frames; the words around the numbers are free, but stay what they are.
 
     A line has no checksum. Its words are what there is instead: once two lines in a row had the same, one with other
-    words is damaged, and one with more before them begins with junk. Two in a row with other words are a new wording, and
-    after a line that is none of this any wording is new.
+    words is damaged, and one with more before them begins with junk. Two in a row with other words are a new wording,
+    and after a line that is none of this any wording is new.
     The first line is dropped: nobody knows where in it the listening began.
     """
 
@@ -262,8 +262,8 @@ class TextCodec:
         self._object_first = object_first
         self._line = bytearray()
         self._whole = False  # whether the line was heard from its beginning and is not too long
-        self._words: tuple[bytes, ...] | None = None  # before, between and after the numbers
-        self._words_before: tuple[bytes, ...] | None = None  # of the line before this one
+        self._words: tuple[bytes, bytes, bytes] | None = None  # before, between and after the numbers
+        self._words_before: tuple[bytes, bytes, bytes] | None = None  # of the line before this one
 
     @property
     def held_bytes(self) -> int:
