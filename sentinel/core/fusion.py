@@ -18,7 +18,7 @@ The rule, in the order in which it is applied:
 6. Who was decided on is not decided on again while in view, nor within `repeat_s`, unless a card or a pass is shown.
 7. A pass is like a card whose holder has no face, and beside a card it changes nothing; what is no pass is like a card
    that cannot be read. A code that stays before the scanner is one showing, until it was away for `repeat_s`.
-8. Where a face opens, it must show life since it was recognised (`sentinel/core/liveness.py`). Near the limit one temperature is not enough: the attempt stays open until several agree, or the window ends.
+8. Where a face opens it must show life, and near the limit several temperatures must agree; or the window ends.
 
 What it cannot see: two people who change places between two frames of the camera, or with no camera at all.
 Vision that died must be told as `see_nobody`, since its track numbers begin again.
