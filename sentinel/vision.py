@@ -34,6 +34,7 @@ from sentinel.core.errors import DataError
 from sentinel.core.health import Component
 from sentinel.events import Doze, FromDevice
 from sentinel.eyes import REMEDIES, SICK_EXIT, Eyes, Ladder, Step, symptom_of
+from sentinel.lifewatch import LifeWatch
 from sentinel.settings import Settings, load
 from sentinel.supervise import Busy, die_with_parent, start_logging
 from sync.errors import SyncError
@@ -137,6 +138,7 @@ class Vision:
             one_to_one=face.similarity_one_to_one,
             one_to_many=face.similarity_one_to_many,
         )
+        self._life = LifeWatch(settings, eyes, self._pipeline.detector)
         self._mark: roster.Mark | None = None
         self._looked = 0.0
         self._claim: Claim | None = None
@@ -219,6 +221,9 @@ class Vision:
             return
         self._seeing, self._eyes.somebody = True, face is not None
         self._pipe.send(found or Busy(for_s=_READ_S))  # nothing was looked for in the picture that ended a blindness
+        signs = self._life.see(frame, face)
+        if signs is not None:
+            self._pipe.send(signs)
 
     def _introduce(self, name: str, frame: Frame) -> bool:
         """Say which camera this is and how much of it is used; return whether the mask holds."""

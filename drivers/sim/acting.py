@@ -18,7 +18,7 @@ SWAY_PX, SWAY_HZ = (2.6, 1.2), (0.37, 0.29)
 TURN_PX, TURN_HZ = (5.0, 2.5), (0.26, 0.41)  # by which the nose goes farther than the ears
 HAND_PX, HAND_HZ = (3.0, 2.2), (0.9, 0.7)
 HAND_TURN, HAND_TILT = 0.012, 0.05  # radians; share by which a tilted plane is foreshortened
-NOSE_AT, NOSE_REACH = (0.5, 0.42), 0.22  # in shares of the photograph
+NOSE_REACH = 0.16  # so far from the middle, in shares of the photograph's height, what turns is half as near
 BRIGHT_GAIN, BRIGHT_LIFT = 1.12, 14
 PAPER_GREY, PAPER_CONTRAST = 190.0, 0.08  # of a print under 850 nm
 BLACK_GREY = 6.0
@@ -33,7 +33,7 @@ class Act:
         self._phases = np.random.default_rng(seed).uniform(0.0, 2 * math.pi, 8)
         height, width = person.shape[:2]
         rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-        off = np.hypot(columns - NOSE_AT[0] * width, rows - NOSE_AT[1] * height) / (NOSE_REACH * height)
+        off = (columns - width / 2) / (NOSE_REACH * height)  # a head and a neck are upright and round
         self._nearer = np.exp(-(off**2)).astype(np.float32)
         self._rows, self._columns = rows, columns
 

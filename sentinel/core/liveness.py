@@ -186,9 +186,9 @@ def _sure_of_an_attack(findings: Sequence[Finding]) -> bool:
 
 WATCHED_S = 1.5  # a person sways several millimetres in that time
 STILL = 0.0008  # travel in face widths: a tenth of a pixel on a face of 120, the error of following a point
-TURNED = 0.008  # change of shape in face widths: half a degree of turn shows nothing, two degrees show this
-DEEP = 2.5  # times the noise: what no flat picture explains
-FLAT = 1.6
+TURNED = 0.003  # change of shape in face widths: a print tilted in a hand shows twice this
+DEEP = 1.4  # times the error of following points: what no flat picture explains
+FLAT = 1.0
 REPEATED = 0.8  # share of the last looks that are equal to earlier ones
 
 

@@ -1,4 +1,4 @@
-"""A warm face is a face, and nothing else is: what heat says of people, of what they wear, and of what attackers hold."""
+"""A warm face is a face, and nothing else is: what heat says of people, of what they wear, of what attackers hold."""
 
 from dataclasses import replace
 
