@@ -67,7 +67,7 @@ class InfraredFace:
     overlap: float  # of the two boxes, 0..1; 0 when no face is found there
     level: float
     contrast: float  # standard deviation
-    surround_level: float
+    lit_level: float  # of the brightest twentieth of the whole picture: is the lamp on?
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

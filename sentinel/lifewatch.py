@@ -4,6 +4,8 @@ The verdict is the gate's: `sentinel/core/liveness.py`.
 """
 
 import logging
+import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -23,20 +25,32 @@ log = logging.getLogger(__name__)
 
 TELL_S = 0.25  # as often as a thermal module speaks
 PAIR_S = 1.0  # so old may the infrared picture be; it comes twice a second
-AROUND = 2.0  # the surroundings are so many faces wide
+LIT_PERCENT = 95  # a screen may fill most of the picture: something beside it is lit, or the lamp is off
+SAME_VIEW = View(x=0.0, y=0.0, width=1.0, height=1.0)
 
 
 class LifeWatch:
-    """Watch the face in view, by every layer that the vision child has."""
+    """Watch the face in view, by every layer that is there.
 
-    def __init__(self, settings: Settings, eyes: Eyes, detector: Detector) -> None:
-        self._on = settings.liveness.mode != Mode.OFF
-        self._eyes = eyes
+    `infrared` gives the infrared camera's last picture, and `view` says where that lies in the main camera's.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        infrared: Callable[[], Frame | None] = lambda: None,
+        view: View = SAME_VIEW,
+        classifier: Classifier | None = None,
+        on: bool = True,
+    ) -> None:
+        self._on = on
+        self._infrared = infrared
         self._detector = detector
-        self._view = View.parse(settings.liveness.infrared_view or "0,0,1,1")
+        self._view = view
         self._motion = MotionWatch()
-        self._classifier = _classifier_of(settings) if self._on else None
-        self._told_mono = 0.0
+        self._classifier = classifier
+        self._told_mono = -math.inf
 
     def see(self, frame: Frame, face: FaceReading | None) -> LifeSigns | None:
         """Return the signs of life of the face in view, None while there is none or nothing new to say."""
@@ -47,7 +61,7 @@ class LifeWatch:
         if frame.at_mono - self._told_mono < TELL_S:
             return None
         self._told_mono = frame.at_mono
-        infrared = self._eyes.infrared
+        infrared = self._infrared()
         fresh = infrared is not None and abs(frame.at_mono - infrared.at_mono) <= PAIR_S
         return LifeSigns(
             at_mono=frame.at_mono,
@@ -58,13 +72,12 @@ class LifeWatch:
         )
 
     def _paired(self, pixels: np.ndarray, face: FaceReading) -> InfraredFace | None:
-        assert self._view is not None
         picture = _eight_bit(pixels)
         height, width = picture.shape[:2]
         x, y, wide, high = self._view.mapped(_share(face))
         box = (x * width, y * height, wide * width, high * height)
         grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-        inside, around = _cut(grey, box, 1.0), _cut(grey, box, AROUND)
+        inside = _cut(grey, box)
         if inside.size == 0:
             return None
         faces = self._detector.detect(picture)
@@ -72,13 +85,25 @@ class LifeWatch:
             overlap=max((overlap(found.box, box) for found in faces), default=0.0),
             level=float(inside.mean()),
             contrast=float(inside.std()),
-            surround_level=max(float(around.mean()), float(np.median(grey))),
+            lit_level=float(np.percentile(grey, LIT_PERCENT)),
         )
 
     def _classified(self, frame: Frame, face: FaceReading) -> Classified | None:
         if self._classifier is None:
             return None
         return self._classifier.judge(frame.pixels, face.box)
+
+
+def life_watch_of(settings: Settings, eyes: Eyes, detector: Detector) -> LifeWatch:
+    """Return the watch of this site's settings and cameras."""
+    on = settings.liveness.mode != Mode.OFF
+    return LifeWatch(
+        detector,
+        infrared=lambda: eyes.infrared,
+        view=View.parse(settings.liveness.infrared_view) or SAME_VIEW,
+        classifier=_classifier_of(settings) if on else None,
+        on=on,
+    )
 
 
 def _classifier_of(settings: Settings) -> Classifier | None:
@@ -107,8 +132,6 @@ def _eight_bit(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
 
 
-def _cut(grey: np.ndarray, box: Box, times: float) -> np.ndarray:
+def _cut(grey: np.ndarray, box: Box) -> np.ndarray:
     x, y, width, height = box
-    left, top = x + width / 2 - times * width / 2, y + height / 2 - times * height / 2
-    rows = slice(max(0, round(top)), max(0, round(top + times * height)))
-    return grey[rows, max(0, round(left)) : max(0, round(left + times * width))]
+    return grey[max(0, round(y)) : max(0, round(y + height)), max(0, round(x)) : max(0, round(x + width))]

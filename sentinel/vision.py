@@ -34,7 +34,7 @@ from sentinel.core.errors import DataError
 from sentinel.core.health import Component
 from sentinel.events import Doze, FromDevice
 from sentinel.eyes import REMEDIES, SICK_EXIT, Eyes, Ladder, Step, symptom_of
-from sentinel.lifewatch import LifeWatch
+from sentinel.lifewatch import life_watch_of
 from sentinel.settings import Settings, load
 from sentinel.supervise import Busy, die_with_parent, start_logging
 from sync.errors import SyncError
@@ -138,7 +138,7 @@ class Vision:
             one_to_one=face.similarity_one_to_one,
             one_to_many=face.similarity_one_to_many,
         )
-        self._life = LifeWatch(settings, eyes, self._pipeline.detector)
+        self._life = life_watch_of(settings, eyes, self._pipeline.detector)
         self._mark: roster.Mark | None = None
         self._looked = 0.0
         self._claim: Claim | None = None

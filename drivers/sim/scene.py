@@ -9,6 +9,7 @@ import abc
 import contextlib
 import logging
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,7 +43,7 @@ def compose(picture: Any | None, face_share: float = FACE_SHARE) -> Any:
     lower part is cut, as when a person steps nearer. Sides are cut or left to the wall.
     Shape: uint8[480, 640, 3], BGR.
     """
-    return _wall() if picture is None else Staged(picture, face_share).scene()
+    return _wall().copy() if picture is None else Staged(picture, face_share).scene()
 
 
 class Staged:
@@ -82,6 +83,7 @@ def _scaled(picture: Any, height: int) -> Any:
     return cv2.resize(picture[:, left : left + keep], (width, height), interpolation=way)
 
 
+@cache
 def _wall() -> Any:
     """Return a wall, brighter toward the upper left, where the lamp is, with what hangs and stands there."""
     rows, columns = np.linspace(0.0, 1.0, HEIGHT)[:, None], np.linspace(0.0, 1.0, WIDTH)[None, :]

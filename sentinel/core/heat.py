@@ -11,12 +11,12 @@ beside it. A point sensor gives the weakest form. Unit: figures are K above the 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from drivers.readings import ThermalReading
 from sentinel.core.liveness import Finding, Layer, Verdict, Why
-from sentinel.core.thermometry import LEAST_INSIDE, MIN_WARM_PIXELS, MIN_WINDOW_PIXELS, Box, View, regions
+from sentinel.core.thermometry import LEAST_INSIDE, MIN_WARM_PIXELS, MIN_WINDOW_PIXELS, Box, View
 
 COLD_CELSIUS = 28.0  # no skin that stands before a gate is colder, and few rooms are warmer
 CONTRAST_K = 2.0  # above the surroundings: the spread of a cheap array, ten times
@@ -25,6 +25,11 @@ COVERED_K = 0.5  # colder in the middle than at the edge
 HOT_CELSIUS = 43.0
 CORE, RIM, AROUND = (0.0, 0.6), (0.8, 1.15), (1.35, 2.2)  # in radii of the ellipse that fills the face's box
 WARM_QUARTER = 0.75  # glasses and a medical mask are cold: the warmer quarter of a face is still its brow
+TEPID_K = 1.0  # below skin: what is looked for in the field
+COARSE_PX = 32  # a field is searched at this width
+NEAR_PX = 2  # pixels of such a field: the pieces of one warm thing
+TALLEST = 1.5  # times its width: below a face come neck and collar
+MOVES = 0.3  # of the face's box: so far may the view be wrong
 MOST_WARM_SHARE = 0.9  # of the field: then nothing is "around"
 FINENESS_PX = 8  # a radius is looked at in so many steps at most: a Lepton has 25 times the pixels that are needed
 
@@ -80,22 +85,82 @@ def _of_place(reading: ThermalReading, face: Box, skin_celsius: float) -> Findin
     pixels = width * height * reading.width * reading.height
     if inside < LEAST_INSIDE * width * height or pixels < MIN_WINDOW_PIXELS:
         return _said(reading, Verdict.NOT_MEASURED, Why.OUTSIDE)
-    return _judged(reading, _zones(reading, face), skin_celsius, Why.SHAPED)
+    settled = _settled_on(reading, face, _tepid(reading, skin_celsius))
+    return _judged(reading, _zones(reading, settled), skin_celsius, Why.SHAPED)
 
 
 def _of_field(reading: ThermalReading, skin_celsius: float) -> Finding:
     """Judge the largest warm thing in the field; that somebody is there, the camera has seen."""
-    warm = {index for index, value in enumerate(reading.celsius) if math.isfinite(value) and value >= COLD_CELSIUS}
-    if len(warm) > MOST_WARM_SHARE * len(reading.celsius):
+    least = _tepid(reading, skin_celsius)
+    warm, seen = _warm(reading, (0.0, 0.0, 1.0, 1.0), least)
+    if len(warm) > MOST_WARM_SHARE * seen:
         return _said(reading, Verdict.UNSURE, Why.WARM_BACKGROUND)
-    largest = max(regions(warm, reading.width), key=len, default=[])
+    largest = max(_clusters(warm), key=len, default=set())
     if len(largest) < MIN_WARM_PIXELS:
-        return _no_contrast(reading, max(reading.ambient_celsius, 0.0), 0.0)
-    columns = [index % reading.width for index in largest]
-    rows = [index // reading.width for index in largest]
-    left, top = min(columns) / reading.width, min(rows) / reading.height
-    width, height = (max(columns) + 1) / reading.width - left, (max(rows) + 1) / reading.height - top
-    return _judged(reading, _zones(reading, (left, top, width, height)), skin_celsius, Why.WHOLE_FIELD)
+        return _no_contrast(reading, reading.ambient_celsius, 0.0)
+    x, y, width, height = _box_of(largest, reading)
+    tallest = TALLEST * width * reading.width / reading.height
+    return _judged(reading, _zones(reading, (x, y, width, min(height, tallest))), skin_celsius, Why.WHOLE_FIELD)
+
+
+def _tepid(reading: ThermalReading, skin_celsius: float) -> float:
+    """Return from where on a pixel may belong to a face, or to something that is warm in its place."""
+    return max(skin_celsius - TEPID_K, reading.ambient_celsius + CONTRAST_K)
+
+
+def _warm(reading: ThermalReading, part: Box, least_celsius: float) -> tuple[set[tuple[int, int]], int]:
+    """Return the warm pixels of a part of the field as (column, row), and how many were looked at.
+
+    A finer field is looked at in steps: a face is as large a share of it.
+    """
+    step = max(1, reading.width // COARSE_PX)
+    x, y, width, height = part
+    columns = range(max(0, math.floor(x * reading.width)), min(reading.width, math.ceil((x + width) * reading.width)))
+    rows = range(max(0, math.floor(y * reading.height)), min(reading.height, math.ceil((y + height) * reading.height)))
+    places = [(column, row) for row in rows[::step] for column in columns[::step]]
+    return {
+        (column // step, row // step) for column, row in places
+        if reading.celsius[row * reading.width + column] >= least_celsius  # NaN is not
+    }, len(places)  # fmt: skip
+
+
+def _clusters(warm: set[tuple[int, int]]) -> Iterator[set[tuple[int, int]]]:
+    """Yield the groups of warm pixels that lie within `NEAR_PX` of each other: a worn mask leaves a broken ring."""
+    left = set(warm)
+    steps = range(-NEAR_PX, NEAR_PX + 1)
+    while left:
+        waiting = [left.pop()]
+        cluster = set(waiting)
+        while waiting:
+            column, row = waiting.pop()
+            near = {(column + across, row + down) for across in steps for down in steps} & left
+            left -= near
+            cluster |= near
+            waiting += near
+        yield cluster
+
+
+def _box_of(pixels: set[tuple[int, int]], reading: ThermalReading) -> Box:
+    """Return what they span, in shares of the field."""
+    step = max(1, reading.width // COARSE_PX)
+    columns, rows = [column for column, _ in pixels], [row for _, row in pixels]
+    x, y = min(columns) * step / reading.width, min(rows) * step / reading.height
+    return (
+        x, y, (max(columns) + 1) * step / reading.width - x, (max(rows) + 1) * step / reading.height - y,
+    )  # fmt: skip
+
+
+def _settled_on(reading: ThermalReading, face: Box, least_celsius: float) -> Box:
+    """Return the face's box moved onto the warm thing that it nearly covers: a calibrated view is true to a pixel."""
+    x, y, width, height = face
+    more_x, more_y = MOVES * width, MOVES * height
+    warm, _ = _warm(reading, (x - more_x, y - more_y, width + 2 * more_x, height + 2 * more_y), least_celsius)
+    if len(warm) < MIN_WARM_PIXELS:
+        return face
+    left, top, wide, high = _box_of(warm, reading)
+    across = (left + wide / 2) - (x + width / 2)
+    down = (top + high / 2) - (y + height / 2)
+    return x + min(max(across, -more_x), more_x), y + min(max(down, -more_y), more_y), width, height
 
 
 def _judged(reading: ThermalReading, zones: _Zones, skin_celsius: float, form: Why) -> Finding:
@@ -104,7 +169,7 @@ def _judged(reading: ThermalReading, zones: _Zones, skin_celsius: float, form: W
     core, rim = _rank(zones.core, WARM_QUARTER), _rank(zones.rim, 0.5)
     around = _rank(zones.around, 0.5) if len(zones.around) >= MIN_WARM_PIXELS else reading.ambient_celsius
     contrast, shape = core - around, core - rim
-    if shape <= -COVERED_K:
+    if core - _rank(zones.rim, WARM_QUARTER) <= -COVERED_K:
         return _said(reading, Verdict.NOT_LIVE, Why.COVERED, contrast)
     if contrast < CONTRAST_K:
         return _no_contrast(reading, core, contrast)

@@ -228,8 +228,8 @@ def infrared_finding(signs: LifeSigns) -> Finding | None:
     def said(verdict: Verdict, why: Why, figure: float) -> Finding:
         return Finding(at_mono=signs.at_mono, layer=Layer.INFRARED, verdict=verdict, why=why, figure=round(figure, 2))
 
-    if pair.surround_level < LEAST_LIT:
-        return said(Verdict.NOT_MEASURED, Why.UNLIT, pair.surround_level)
+    if pair.lit_level < LEAST_LIT:
+        return said(Verdict.NOT_MEASURED, Why.UNLIT, pair.lit_level)
     if pair.contrast < LEAST_CONTRAST:
         return said(Verdict.NOT_LIVE, Why.PALE if pair.level >= LEAST_LIT else Why.NOT_SEEN, pair.contrast)
     if pair.overlap < LEAST_OVERLAP:

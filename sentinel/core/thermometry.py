@@ -281,13 +281,13 @@ def _hottest_person(field: ThermalReading, warm: set[int]) -> float | None:
     """Return the figure of the hottest warm region that is large enough to be a person."""
     figures = [
         sorted((field.celsius[index] for index in region), reverse=True)[SKIPPED_PIXELS]
-        for region in regions(warm, field.width)
+        for region in _regions(warm, field.width)
         if len(region) >= MIN_WARM_PIXELS
     ]
     return max(figures, default=None)
 
 
-def regions(warm: set[int], width: int) -> Iterator[list[int]]:
+def _regions(warm: set[int], width: int) -> Iterator[list[int]]:
     """Yield the groups of warm pixels that touch each other side by side."""
     left = set(warm)
     while left:

@@ -184,7 +184,7 @@ def test_nothing_is_waited_for_or_written_where_liveness_is_off():
 # -- what the camera's figures mean -----------------------------------------------------------------------------------
 
 MOVES = Motion(looks=12, watched_s=2.0, travel=0.01, turning=0.01, depth=4.0, repeats=0.0)
-PAIR = InfraredFace(overlap=0.8, level=90.0, contrast=40.0, surround_level=80.0)
+PAIR = InfraredFace(overlap=0.8, level=90.0, contrast=40.0, lit_level=80.0)
 JUDGED = Classified(liveness=0.95, live_from=0.9, attack_below=0.3)
 
 
@@ -195,13 +195,13 @@ JUDGED = Classified(liveness=0.95, live_from=0.9, attack_below=0.3)
         ({"motion": replace(MOVES, watched_s=0.5)}, (Layer.MOTION, Verdict.UNSURE, Why.TOO_LITTLE)),
         ({"motion": replace(MOVES, travel=0.0001)}, (Layer.MOTION, Verdict.NOT_LIVE, Why.MOTIONLESS)),
         ({"motion": replace(MOVES, repeats=1.0)}, (Layer.MOTION, Verdict.NOT_LIVE, Why.REPEATS)),
-        ({"motion": replace(MOVES, depth=1.0, turning=0.02)}, (Layer.MOTION, Verdict.NOT_LIVE, Why.PLANE)),
-        ({"motion": replace(MOVES, depth=1.0, turning=0.001)}, (Layer.MOTION, Verdict.UNSURE, Why.TOO_LITTLE)),
+        ({"motion": replace(MOVES, depth=0.7, turning=0.02)}, (Layer.MOTION, Verdict.NOT_LIVE, Why.PLANE)),
+        ({"motion": replace(MOVES, depth=0.7, turning=0.001)}, (Layer.MOTION, Verdict.UNSURE, Why.TOO_LITTLE)),
         ({"infrared": PAIR}, (Layer.INFRARED, Verdict.LIVE, Why.SEEN)),
         ({"infrared": replace(PAIR, overlap=0.0)}, (Layer.INFRARED, Verdict.NOT_LIVE, Why.NOT_SEEN)),
         ({"infrared": replace(PAIR, contrast=2.0, level=6.0)}, (Layer.INFRARED, Verdict.NOT_LIVE, Why.NOT_SEEN)),
         ({"infrared": replace(PAIR, contrast=5.0)}, (Layer.INFRARED, Verdict.NOT_LIVE, Why.PALE)),
-        ({"infrared": replace(PAIR, surround_level=3.0)}, (Layer.INFRARED, Verdict.NOT_MEASURED, Why.UNLIT)),
+        ({"infrared": replace(PAIR, lit_level=3.0)}, (Layer.INFRARED, Verdict.NOT_MEASURED, Why.UNLIT)),
         ({"classified": JUDGED}, (Layer.CLASSIFIER, Verdict.LIVE, Why.ABOVE)),
         ({"classified": replace(JUDGED, liveness=0.5)}, (Layer.CLASSIFIER, Verdict.UNSURE, Why.BETWEEN)),
         ({"classified": replace(JUDGED, liveness=0.1)}, (Layer.CLASSIFIER, Verdict.NOT_LIVE, Why.BELOW)),
