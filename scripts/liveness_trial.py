@@ -30,7 +30,6 @@ from sentinel.senses import Senses
 from sentinel.thermometer import Thermometer
 
 CAMERA_S, THERMAL_S = 0.2, 0.25
-WINDOW_S = 6.0  # the shipped [fusion] window_s
 AMBIENT_CELSIUS, SKIN_CELSIUS = (15.0, 30.0), (33.0, 37.2)
 FIELD_PX = (32, 24)
 OFF_PX = 1.5  # so far may the face be from where the calibrated view has it, in pixels of the thermal field
@@ -46,6 +45,8 @@ class Kit:
     thermal: bool = True
     infrared: bool = False
     view: bool = True  # whether the thermal view is calibrated
+    pictures: bool = True  # whether they are rendered; heat alone needs to know only where the face is
+    window_s: float = 6.0  # the shipped [fusion] window_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +76,11 @@ def present(subject: Subject, attack: Attack | None, kit: Kit, detector: Detecto
     """Return what the gate decides when this person, or this attacker, stands before it."""
     chance = random.Random(seed)
     senses = Senses(thermometer=_thermometer(kit))
-    fuser = Fuser(Profile.FACE, False, window_s=WINDOW_S, repeat_s=5.0, liveness=kit.rule)
-    scenes = _scenes(subject, attack, seed, infrared=False)
+    fuser = Fuser(Profile.FACE, False, window_s=kit.window_s, repeat_s=5.0, liveness=kit.rule)
+    scenes = _scenes(subject, attack, seed, infrared=False) if kit.pictures else lambda _at_s: None
     infrared = _scenes(subject, attack, seed, infrared=True) if kit.infrared else scenes
     newest: list[Frame] = []
-    watch = LifeWatch(detector, infrared=lambda: newest[-1] if newest else None)
+    watch = LifeWatch(detector, infrared=lambda: newest[-1] if newest else None, on=kit.pictures)
     field = _field(subject, attack, chance)
     for at_s, device in _events(kit):
         if device == "thermal":
@@ -149,11 +150,11 @@ def _seen(module: SimThermalArray, at_s: float) -> ThermalReading:
 
 def _events(kit: Kit) -> Iterator[tuple[float, str]]:
     """Yield when each device speaks, in order, as long as an attempt may last."""
-    times = [(look * CAMERA_S, "camera") for look in range(int(2 * WINDOW_S / CAMERA_S))]
+    times = [(look * CAMERA_S, "camera") for look in range(int(2 * kit.window_s / CAMERA_S))]
     if kit.thermal:
-        times += [(0.13 + look * THERMAL_S, "thermal") for look in range(int(2 * WINDOW_S / THERMAL_S))]
+        times += [(0.13 + look * THERMAL_S, "thermal") for look in range(int(2 * kit.window_s / THERMAL_S))]
     if kit.infrared:
-        times += [(look * 0.5, "infrared") for look in range(int(4 * WINDOW_S))]
+        times += [(look * 0.5, "infrared") for look in range(int(4 * kit.window_s))]
     yield from sorted(times, key=lambda event: (event[0], event[1] == "camera"))
 
 
