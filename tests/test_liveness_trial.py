@@ -22,6 +22,7 @@ from liveness_trial import Kit, Rate, Subject, apcer, bpcer, present
 ATTACKS, GENUINE = 60, 200
 SHORT_WINDOW_S = 1.2  # what is unsure to the end is unsure sooner; who is live or not is told before
 BOXES = {
+    "obama": (0.45, 0.08, 0.16, 0.28),
     "obama2": (0.43, 0.21, 0.18, 0.32),
     "impostor_1": (0.38, 0.21, 0.23, 0.41),
     "person_a_1": (0.38, 0.2, 0.23, 0.42),

@@ -29,7 +29,8 @@ TEPID_K = 1.0  # below skin: what is looked for in the field
 COARSE_PX = 32  # a field is searched at this width
 NEAR_PX = 2  # pixels of such a field: the pieces of one warm thing
 TALLEST = 1.5  # times its width: below a face come neck and collar
-MOVES = 0.3  # of the face's box: so far may the view be wrong
+MOVES = 0.3  # of the face's box: so far may the view be wrong, on each side
+SPANS = 0.7
 MOST_WARM_SHARE = 0.9  # of the field: then nothing is "around"
 FINENESS_PX = 8  # a radius is looked at in so many steps at most: a Lepton has 25 times the pixels that are needed
 
@@ -151,16 +152,16 @@ def _box_of(pixels: set[tuple[int, int]], reading: ThermalReading) -> Box:
 
 
 def _settled_on(reading: ThermalReading, face: Box, least_celsius: float) -> Box:
-    """Return the face's box moved onto the warm thing that it nearly covers: a calibrated view is true to a pixel."""
+    """Return the box of the warm thing that the face's box nearly covers: a calibrated view is not quite true."""
     x, y, width, height = face
     more_x, more_y = MOVES * width, MOVES * height
     warm, _ = _warm(reading, (x - more_x, y - more_y, width + 2 * more_x, height + 2 * more_y), least_celsius)
     if len(warm) < MIN_WARM_PIXELS:
         return face
-    left, top, wide, high = _box_of(warm, reading)
-    across = (left + wide / 2) - (x + width / 2)
-    down = (top + high / 2) - (y + height / 2)
-    return x + min(max(across, -more_x), more_x), y + min(max(down, -more_y), more_y), width, height
+    found = _box_of(warm, reading)
+    # A hand at the edge of a print is warm too: only what spans most of a face may be taken for one.
+    spans = found[2] >= SPANS * width and found[3] >= SPANS * height
+    return found if spans else face
 
 
 def _judged(reading: ThermalReading, zones: _Zones, skin_celsius: float, form: Why) -> Finding:

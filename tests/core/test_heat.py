@@ -71,6 +71,21 @@ def test_the_face_of_who_holds_a_picture_lends_it_nothing_where_the_view_is_know
     assert said(drawn(beside), view=None)[0] is Verdict.LIVE, "the weak form cannot see it: calibrate the view"
 
 
+def test_a_hand_at_the_edge_of_a_print_lends_it_nothing():
+    def held(column: int, row: int) -> float | None:
+        radius = ((column - 12) ** 2 + (row - 17) ** 2) ** 0.5
+        return 34.0 - radius / 2 if radius < 3 else None
+
+    assert said(drawn(held)) == (Verdict.NOT_LIVE, Why.COLD)
+
+
+@pytest.mark.parametrize("size", [0.65, 0.8, 1.0, 1.2])
+def test_a_face_is_live_where_the_view_is_not_quite_true(size):
+    x, y, width, height = FACE
+    box = (x + width * (1 - size) / 2 + 0.03, y + height * (1 - size) / 2 - 0.03, width * size, height * size)
+    assert said(field(36.4), box=box) == (Verdict.LIVE, Why.SHAPED)
+
+
 def test_who_comes_in_from_the_cold_is_unsure_and_never_an_attack():
     assert said(field(29.0, ambient=18.0)) == (Verdict.UNSURE, Why.COOL)
 
