@@ -27,6 +27,7 @@ class Role(StrEnum):
 
     DETECTOR = "detector"
     EMBEDDER = "embedder"
+    CLASSIFIER = "classifier"  # of liveness, see recognition/classifier.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +120,13 @@ def _pack(name: str, table: Mapping[str, Any]) -> Pack:
     return Pack(
         name=name,
         title=table["title"],
-        detector=_model_file(Role.DETECTOR, table["detector"]),
-        embedder=_model_file(Role.EMBEDDER, table["embedder"]),
+        detector=model_file(Role.DETECTOR, table["detector"]),
+        embedder=model_file(Role.EMBEDDER, table["embedder"]),
     )
 
 
-def _model_file(role: Role, table: Mapping[str, Any]) -> ModelFile:
+def model_file(role: Role, table: Mapping[str, Any]) -> ModelFile:
+    """Return one file of a manifest. Raises: KeyError, ValueError, SourceFailed for what is missing or wrong."""
     for url in table["sources"]:
         check_source(url)
     if len(table["sha256"]) != 64 or Path(table["file"]).name != table["file"]:

@@ -49,6 +49,49 @@ class FaceReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Motion:
+    """How the face in view moved over the last looks. Unit: lengths are shares of the face's width."""
+
+    looks: int
+    watched_s: float
+    travel: float  # how far its points went on the way, the middle one of them
+    turning: float  # how much its outline changed shape, as a thing does that turns or tilts
+    depth: float  # how much of the movement no flat picture explains, in times of the noise
+    repeats: float  # share of the last looks that are equal to looks of more than a second before, 0..1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InfraredFace:
+    """What the infrared camera sees where the main camera sees a face. Unit: grey levels 0..255."""
+
+    overlap: float  # of the two boxes, 0..1; 0 when no face is found there
+    level: float
+    contrast: float  # standard deviation
+    lit_level: float  # of the brightest twentieth of the whole picture: is the lamp on?
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classified:
+    """What an installed classifier says: `liveness` rises toward yes, 0..1; the limits are its manifest's."""
+
+    liveness: float
+    live_from: float
+    attack_below: float
+    model: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifeSigns:
+    """What speaks for or against a living face on this track. Each layer is None where it did not look."""
+
+    at_mono: float
+    track: int
+    motion: Motion | None = None
+    infrared: InfraredFace | None = None
+    classified: Classified | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoFace:
     """The frame was looked at and nobody is in it."""
 

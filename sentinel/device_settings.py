@@ -36,7 +36,7 @@ _SOURCE = {
     "form": 'v4l2:///dev/videoN, rtsp://…, file:///…, folder:///… or "" for no camera',
 }
 _SHARE = r"-?\d*\.?\d+"
-_RECTANGLE = rf"{_SHARE}(,{_SHARE}){{3}}"
+RECTANGLE = rf"{_SHARE}(,{_SHARE}){{3}}"
 _PIN_NAME = r"[A-Za-z0-9:_.-]{1,32}"
 _PIN = {
     "least": 0,
@@ -51,6 +51,7 @@ OUTPUTS = ("relay", "relay_out", "green", "amber", "red", "buzzer")
 THERMAL_SERIAL = kinds_of("thermal")
 THERMAL_I2C = ("mlx90614-i2c", "mlx90640-i2c", "amg8833-i2c")
 THERMAL_VIDEO = ("lepton",)
+THERMAL_FIELDS = ("gy-mcu90640", "mlx90640-i2c", "lepton")  # fine enough to tell a face's shape; 8 × 8 is not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ class Thermal:
     mirror: bool = setting(True)  # the module's first column is the right of the scene
     silence_s: float = setting(3.0, least=1.0, most=60.0, unit="s")  # 4 pictures a second: eleven may be lost
     # The part of the camera's picture that the sensor covers, as shares x,y,width,height; "" looks at the whole field.
-    view: str = setting("", pattern=rf"|{_RECTANGLE}", form='"x,y,width,height" in shares of the camera\'s picture')
+    view: str = setting("", pattern=rf"|{RECTANGLE}", form='"x,y,width,height" in shares of the camera\'s picture')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,7 @@ class Camera:
     fps: float = setting(10.0, least=1.0, most=60.0, unit="1/s")
     # The part of the picture the camera may use; what is outside is black before anything looks at it.
     mask: str = setting(
-        "", pattern=rf"|{_RECTANGLE}(;{_RECTANGLE})*", form='"x,y,width,height" in shares of the picture, joined by ;'
+        "", pattern=rf"|{RECTANGLE}(;{RECTANGLE})*", form='"x,y,width,height" in shares of the picture, joined by ;'
     )
 
 

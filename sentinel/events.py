@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drivers.readings import BarrierEvent, Reading
-from recognition.readings import FaceReading, NoFace
+from recognition.readings import FaceReading, LifeSigns, NoFace
 from sentinel.control import Peer
 from sentinel.core.admission import PassBook
 from sentinel.core.model import Person
@@ -62,4 +62,4 @@ class Doze:
     on: bool
 
 
-Event = RosterRead | PassesRead | FromDevice | DeviceFailed | FaceReading | NoFace | BarrierEvent | Asked
+Event = RosterRead | PassesRead | FromDevice | DeviceFailed | FaceReading | LifeSigns | NoFace | BarrierEvent | Asked

@@ -104,10 +104,12 @@ class InfraredEye:
     def __init__(self, somebody: Callable[[], bool]) -> None:
         self._watch = PictureWatch()
         self._somebody = somebody
+        self.newest: Frame | None = None  # the last good picture, for who compares it with the main camera's
 
     def see(self, frame: Frame) -> list[Reading]:
         """Return how bright and how rich the picture is, or what is wrong with it."""
         symptom = self._watch.see(frame, somebody=self._somebody())
+        self.newest = frame if symptom is None else None
         if symptom is not None:
             detail = f"{self._watch.detail}; {REMEDIES[symptom]}"
             return [Trouble(at_mono=frame.at_mono, symptom=symptom, detail=detail), *self._watch.news()]
@@ -203,8 +205,9 @@ class Eyes:
     def __init__(self, settings: Settings) -> None:
         self.somebody = False  # whether the main camera sees a face
         self._cameras: list[SideCamera] = []
+        self._infrared: InfraredEye | None = None
         if settings.infrared.source:
-            eye = InfraredEye(lambda: self.somebody)
+            eye = self._infrared = InfraredEye(lambda: self.somebody)
             size = (settings.camera.width, settings.camera.height)
             self._add(Component.INFRARED, settings.infrared.source, size, eye, INFRARED_S)
         if settings.thermal.kind == LEPTON:
@@ -215,6 +218,11 @@ class Eyes:
             return open_camera(source, width=size[0], height=size[1])
 
         self._cameras.append(SideCamera(str(device), open_source, eye, period_s=period_s))
+
+    @property
+    def infrared(self) -> Frame | None:
+        """The infrared camera's last good picture; None where there is none."""
+        return self._infrared.newest if self._infrared is not None else None
 
     def start(self) -> "Eyes":
         """Open them all."""

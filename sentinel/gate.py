@@ -37,6 +37,7 @@ from sentinel.files import Files, last_calibration
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
 from sentinel.lane import Lane, Rules, Times
+from sentinel.life import liveness_rule
 from sentinel.passes import Issuers, PassDesk
 from sentinel.record import Place
 from sentinel.report import status_answer, thermal_answer
@@ -195,6 +196,7 @@ class GateProcess:
             repeat_s=settings.fusion.repeat_s,
             limit_celsius=limit,
             margin_celsius=settings.temperature.near_limit_celsius,
+            liveness=liveness_rule(settings),
         )
         return Lane(
             rules=rules,

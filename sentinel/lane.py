@@ -28,11 +28,12 @@ from drivers.readings import (
     ThermalReading,
     Trouble,
 )
-from recognition.readings import Claim, FaceReading, NoFace
+from recognition.readings import Claim, FaceReading, LifeSigns, NoFace
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import STARTING, Change, Component, Health, Mode, Standing
 from sentinel.core.kinds import Barrier as BarrierEntry
 from sentinel.core.kinds import Calibration, Fault, ModeChange, Opening, Repair, Revocation
+from sentinel.core.liveness import camera_findings
 from sentinel.core.model import Attempt, Decision, Outcome, PassProblem, Person, Policy, Reason, ShownPass
 from sentinel.core.policy import decide
 from sentinel.core.thermometry import WARMING_UP
@@ -210,6 +211,8 @@ class Lane:
                 person = self.people.get(identified.person) if identified else None
                 self._senses.see_face(event)
                 self._fuser.see_face(event, person, now)
+            case LifeSigns():
+                self._fuser.see_life(camera_findings(event))
             case NoFace():
                 self.report(VISION, None)
                 self._nobody(event.at_mono)
@@ -270,6 +273,7 @@ class Lane:
         warming = measured.why_not == WARMING_UP
         self.report(device, Symptom.WARMING_UP if warming else None, "its readings do not count yet" if warming else "")
         self._fuser.see_temperature(measured, now)
+        self._fuser.see_life(self._senses.heat(reading, now))
 
     def _take_measured(self, reading: Reading, now: float) -> None:
         match reading:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sentinel.core.kinds import Passage
+from sentinel.core.kinds import LayerSaid, Passage
 from sentinel.core.model import Attempt, Decision, Pass
 
 
@@ -20,6 +20,7 @@ def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, no
     """Return the ledger's view of a judged attempt: every figure that the decision stood on, and nobody's name."""
     face, card, temperature = attempt.face, attempt.card, attempt.temperature
     shown = attempt.shown.read if attempt.shown and isinstance(attempt.shown.read, Pass) else None
+    life = attempt.liveness
     compared = face and (face.claimed or face.identified)
     return Passage(
         outcome=decision.outcome,
@@ -46,6 +47,14 @@ def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, no
         decision_ms=round((now - attempt.started_mono) * 1000),
         pass_id=shown.pass_id if shown else None,
         pass_kind=shown.kind if shown else None,
+        liveness=life.verdict if life else None,
+        liveness_required=life.required if life else None,
+        liveness_layer=life.layer if life else None,
+        liveness_why=life.why if life else None,
+        liveness_layers=tuple(
+            LayerSaid(layer=said.layer, verdict=said.verdict, why=said.why, figure=said.figure)
+            for said in life.findings
+        ) if life else None,
     )
 
 

@@ -5,6 +5,7 @@ A temperature is measured with all of it. What is too old is forgotten: a distan
 
 from drivers.readings import DistanceReading, PresenceReading, ThermalReading
 from recognition.readings import FaceReading
+from sentinel.core.liveness import Finding
 from sentinel.core.model import SkinTemperature
 from sentinel.core.thermometry import Box
 from sentinel.thermometer import Thermometer
@@ -51,15 +52,21 @@ class Senses:
 
     def measure(self, reading: ThermalReading, now: float) -> SkinTemperature:
         """Return the skin temperature in this reading, with what is around the person."""
-        face = self._face if self._face is not None and now - self._face.at_mono <= FACE_FRESH_S else None
+        return self.thermometer.measure(reading, now, box=self._box(now), distance_mm=self._distance_mm(now))
+
+    def heat(self, reading: ThermalReading, now: float) -> list[Finding]:
+        """Return what the heat says of the face in view, nothing while there is none."""
+        box = self._box(now)
+        return [] if box is None else [self.thermometer.heat(reading, box=box, distance_mm=self._distance_mm(now))]
+
+    def _box(self, now: float) -> Box | None:
+        face = self._face
+        return _share(face) if face is not None and now - face.at_mono <= FACE_FRESH_S else None
+
+    def _distance_mm(self, now: float) -> int | None:
         distance = self._distance
         fresh = distance is not None and now - distance.at_mono <= DISTANCE_FRESH_S
-        return self.thermometer.measure(
-            reading,
-            now,
-            box=None if face is None else _share(face),
-            distance_mm=distance.distance_mm if distance is not None and fresh else None,
-        )
+        return distance.distance_mm if distance is not None and fresh else None
 
     def see_passage(self) -> None:
         """Take notice that somebody was judged: whoever is felt is no phantom."""

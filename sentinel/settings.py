@@ -14,6 +14,7 @@ from typing import Any
 
 from sentinel import device_settings
 from sentinel.device_settings import (
+    RECTANGLE,
     STREET_SETS_IT,
     Barrier,
     Camera,
@@ -31,6 +32,7 @@ from sentinel.toml_tables import Clash, read, setting
 DEFAULT_CONFIG = Path("/etc/sentinel/gate.toml")
 
 COUNTED_PASS_DAYS = 7  # the longest life of a pass with a number of uses: sentinel.core.admission.COUNTED_S
+_LAYER = "(heat|infrared|classifier|motion)"
 
 # An id becomes a level of MQTT topics, where / + # have meanings of their own.
 _ID = {"pattern": r"[a-z0-9-]{1,32}", "form": "1 to 32 of the characters a-z 0-9 -"}
@@ -121,6 +123,25 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Liveness:
+    """How it is told whether a face lives, and what follows."""
+
+    # auto: require heat where a thermal sensor gives a whole field, else record.
+    mode: str = setting("auto", choices=("auto", "off", "record", "require"))
+    # Which layers must say "live" before a face opens; the others are recorded.
+    layers: str = setting(
+        "heat", pattern=rf"{_LAYER}(,{_LAYER})*", form="heat, infrared, classifier, motion, joined by ,"
+    )
+    # Where the infrared camera's picture lies in the camera's, as shares x,y,width,height; "" is the same picture.
+    infrared_view: str = setting(
+        "", pattern=rf"|{RECTANGLE}", form='"x,y,width,height" in shares of the camera\'s picture'
+    )
+    classifier: str = setting(
+        "", pattern=r"|[\w.+-]{1,64}|/\S+", form="a classifier of config/models.toml or an absolute path of a manifest"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fusion:
     """What belongs to one person, and when the same person is a new attempt."""
 
@@ -183,6 +204,7 @@ class Settings:
     barrier: Barrier
     passes: Passes
     face: Face
+    liveness: Liveness
     fusion: Fusion
     uplink: Uplink
     console: Console

@@ -1,5 +1,6 @@
 """Measure with one thermal sensor as this site has set and calibrated it; keep its newest figure for a calibration."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,6 +9,8 @@ from typing import Any
 
 from drivers.readings import ThermalReading
 from sentinel.core.climate import Climate
+from sentinel.core.heat import face_heat
+from sentinel.core.liveness import Finding
 from sentinel.core.model import SkinTemperature
 from sentinel.core.thermometry import Box, Compensation, Limits, View, skin_temperature
 from sentinel.settings import Settings
@@ -40,6 +43,12 @@ class Thermometer:
             conditions=self._climate.see(reading.ambient_celsius, now),
         )
         return self.newest
+
+    def heat(self, reading: ThermalReading, *, box: Box, distance_mm: int | None) -> Finding:
+        """Return what the heat in this reading says of the face in `box`, in shares of the camera's picture."""
+        added = self.compensation.at(reading.ambient_celsius, distance_mm)
+        least = self._limits.person_min_celsius - (added if math.isfinite(added) else 0.0)
+        return face_heat(reading, skin_celsius=least, view=self._view, box=box)
 
     def lost(self, now: float) -> None:
         """Take notice that the sensor is away, perhaps without power."""

@@ -30,6 +30,7 @@ from sentinel.core.health import Component
 from sentinel.events import Doze, FromDevice
 from sentinel.eyes import REMEDIES, SICK_EXIT, Eyes, Ladder, Step, symptom_of
 from sentinel.gallery_watch import GalleryWatch
+from sentinel.lifewatch import life_watch_of
 from sentinel.settings import Settings, load
 from sentinel.supervise import Busy, die_with_parent, start_logging
 from sync.errors import SyncError
@@ -136,6 +137,7 @@ class Vision:
         )
         self._pipe.send(Busy(for_s=_LOAD_S))
         self._galleries = GalleryWatch(settings.paths.roster, self._vault, self._pipeline.model).start()
+        self._life = life_watch_of(settings, eyes, self._pipeline.detector)
         self._claim: Claim | None = None
         self._dozing = False
         self._seeing = False  # whether good pictures came since the last trouble
@@ -216,6 +218,9 @@ class Vision:
             return
         self._seeing, self._eyes.somebody = True, face is not None
         self._pipe.send(found or Busy(for_s=_READ_S))  # nothing was looked for in the picture that ended a blindness
+        signs = self._life.see(frame, face)
+        if signs is not None:
+            self._pipe.send(signs)
 
     def _introduce(self, name: str, frame: Frame) -> bool:
         """Say which camera this is and how much of it is used; return whether the mask holds."""

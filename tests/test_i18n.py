@@ -15,6 +15,7 @@ from sentinel import i18n
 from sentinel.core import kinds
 from sentinel.core.errors import UsageError
 from sentinel.core.health import STARTING, Component, Mode
+from sentinel.core.liveness import Layer, Verdict, Why
 from sentinel.core.model import Method, Outcome, Reason, TemperatureState
 from sentinel.core.thermometry import WHY_NOT
 
@@ -64,6 +65,9 @@ def test_no_text_is_empty_or_holds_a_glyph_gates_cannot_show():
         ("method", Method),
         ("temperature", TemperatureState),
         ("temperature.why-not", WHY_NOT),
+        ("liveness.verdict", Verdict),
+        ("liveness.layer", Layer),
+        ("liveness.why", Why),
         ("mode", Mode),
         ("symptom", [*Symptom, STARTING]),
         ("face-problem", FaceProblem),

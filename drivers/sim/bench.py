@@ -112,7 +112,7 @@ class Bench:
         self.camera = scene.CameraFolder(directory / "camera", fps=camera_fps)
         self.models["camera"] = self.camera
         if kinds.get("infrared") == "camera":
-            self.models["infrared"] = scene.CameraFolder(directory / "infrared", fps=camera_fps)
+            self.models["infrared"] = scene.CameraFolder(directory / "infrared", fps=camera_fps, infrared=True)
         for name, kind in {**USUAL, **kinds}.items():
             self._place(directory, name, kind, scene)
         self._board = SimRelayBoard(on_relay=self._board_moved)

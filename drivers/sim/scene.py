@@ -9,6 +9,7 @@ import abc
 import contextlib
 import logging
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,8 @@ import cv2
 import numpy as np
 
 from drivers.errors import PortSettingsError
+from drivers.sim.acting import Act
+from drivers.sim.attacks import Attack, celsius_at
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +43,35 @@ def compose(picture: Any | None, face_share: float = FACE_SHARE) -> Any:
     lower part is cut, as when a person steps nearer. Sides are cut or left to the wall.
     Shape: uint8[480, 640, 3], BGR.
     """
-    scene = _wall()
-    if picture is None:
+    return _wall().copy() if picture is None else Staged(picture, face_share).scene()
+
+
+class Staged:
+    """A photograph before the wall, that acts as a person does or as what an attacker holds."""
+
+    def __init__(
+        self,
+        picture: Any,
+        face_share: float = FACE_SHARE,
+        *,
+        attack: Attack | None = None,
+        infrared: bool = False,
+        seed: int = 0,
+    ):
+        self._wall = _wall()
+        self._person = _scaled(picture, round(HEIGHT * face_share))[:HEIGHT]
+        self._act = Act(self._person, attack, infrared=infrared, seed=seed)
+        height, width = self._person.shape[:2]
+        self._alpha = _fade(height, width, sides=width < WIDTH, top=height < HEIGHT)[:, :, None]
+
+    def scene(self, at_s: float | None = None) -> Any:
+        """Return the scene at a moment of the act, or with everybody at rest. Shape: uint8[480, 640, 3], BGR."""
+        scene, alpha = self._wall.copy(), self._alpha
+        person = self._person if at_s is None else self._act.at(at_s)
+        height, width = person.shape[:2]
+        place = scene[HEIGHT - height :, (WIDTH - width) // 2 : (WIDTH - width) // 2 + width]
+        place[:] = np.rint(person * alpha + place * (1.0 - alpha)).astype(np.uint8)
         return scene
-    person = _scaled(picture, round(HEIGHT * face_share))[:HEIGHT]
-    height, width = person.shape[:2]
-    top, left = HEIGHT - height, (WIDTH - width) // 2
-    place = scene[top:, left : left + width]
-    alpha = _fade(height, width, sides=width < WIDTH, top=height < HEIGHT)[:, :, None]
-    place[:] = np.rint(person * alpha + place * (1.0 - alpha)).astype(np.uint8)
-    return scene
 
 
 def _scaled(picture: Any, height: int) -> Any:
@@ -61,6 +83,7 @@ def _scaled(picture: Any, height: int) -> Any:
     return cv2.resize(picture[:, left : left + keep], (width, height), interpolation=way)
 
 
+@cache
 def _wall() -> Any:
     """Return a wall, brighter toward the upper left, where the lamp is, with what hangs and stands there."""
     rows, columns = np.linspace(0.0, 1.0, HEIGHT)[:, None], np.linspace(0.0, 1.0, WIDTH)[None, :]
@@ -197,20 +220,26 @@ class CameraFolder(PictureFolder):
     FAULTS: ClassVar[tuple[str, ...]] = ("unplug", "dark", "frozen", "overexposed", "blurred", "blocked", "moved")
     SUFFIX: ClassVar[str] = ".jpg"
 
-    def __init__(self, folder: Path, *, fps: float = 5.0, seed: int = 1):
+    def __init__(self, folder: Path, *, fps: float = 5.0, seed: int = 1, infrared: bool = False):
         self._noise = Noise(seed=seed)
-        self._scene = compose(None)
+        self._wall = compose(None)
+        self._staged: Staged | None = None
+        self._infrared = infrared
         super().__init__(folder, fps=fps)
 
-    def show(self, picture: Any | None, face_share: float = FACE_SHARE) -> None:
-        """Let a photograph stand before the camera, or nobody; the next picture shows it, written now."""
-        scene = compose(picture, face_share)
+    def show(self, picture: Any | None, face_share: float = FACE_SHARE, *, attack: Attack | None = None) -> None:
+        """Let a person stand before the camera, nobody, or what is held there; the next picture shows it, written now.
+
+        The person is a photograph that moves as people do.
+        """
+        staged = None if picture is None else Staged(picture, face_share, attack=attack, infrared=self._infrared)
         with self._turn:
-            self._scene = scene
+            self._staged = staged
         self.write()
 
     def _picture(self) -> bytes:
-        seen = self._noise.over(spoilt(self._scene, self._faults))
+        scene = self._wall if self._staged is None else self._staged.scene(self._written * self._period_s)
+        seen = self._noise.over(spoilt(scene, self._faults))
         return cv2.imencode(".jpg", seen, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
@@ -235,6 +264,7 @@ def spoilt(scene: Any, faults: set[str] | frozenset[str]) -> Any:
 class ThermalFolder(PictureFolder):
     """Be a Lepton 3.x on a PureThermal board: 160 × 120 pictures of 16-bit hundredths of a kelvin, four a second."""
 
+    SEES_SHAPES: ClassVar[bool] = True
     FAULTS: ClassVar[tuple[str, ...]] = ("unplug", "agc", "zero", "frozen")
     SUFFIX: ClassVar[str] = ".png"
     WIDTH_PX, HEIGHT_PX = 160, 120
@@ -245,12 +275,13 @@ class ThermalFolder(PictureFolder):
         self._random = np.random.default_rng(seed)
         self._ambient_celsius = ambient_celsius
         self._skin_celsius: float | None = None
+        self._attack: Attack | None = None
         super().__init__(folder, fps=fps)
 
-    def show(self, skin_celsius: float | None) -> None:
-        """Let a face of this temperature stand in the middle, or nobody; the next picture shows it, written now."""
+    def show(self, skin_celsius: float | None, *, attack: Attack | None = None) -> None:
+        """Let a face of this temperature stand in the middle, nobody, or what is held there; written now."""
         with self._turn:
-            self._skin_celsius = skin_celsius
+            self._skin_celsius, self._attack = skin_celsius, attack
         self.write()
 
     def _picture(self) -> bytes:
@@ -264,8 +295,12 @@ class ThermalFolder(PictureFolder):
     def _hundredths_kelvin(self) -> Any:
         celsius = np.full((self.HEIGHT_PX, self.WIDTH_PX), self._ambient_celsius)
         if self._skin_celsius is not None:
-            down, across = np.mgrid[0 : self.HEIGHT_PX, 0 : self.WIDTH_PX]
-            radius = np.hypot(across - self.WIDTH_PX / 2, down - self.HEIGHT_PX / 2)
-            celsius[radius <= self.FACE_RADIUS_PX] = self._skin_celsius
+            half = round(1.6 * self.FACE_RADIUS_PX)  # what is farther away is the room
+            for down in range(-half, half):
+                for across in range(-half, half):
+                    celsius[self.HEIGHT_PX // 2 + down, self.WIDTH_PX // 2 + across] = celsius_at(
+                        across / self.FACE_RADIUS_PX, down / self.FACE_RADIUS_PX, skin_celsius=self._skin_celsius,
+                        ambient_celsius=self._ambient_celsius, attack=self._attack,
+                    )  # fmt: skip
         celsius += self._random.normal(0.0, self.NOISE_CELSIUS, celsius.shape)
         return np.rint(celsius * 100 + 27315).astype(np.uint16)

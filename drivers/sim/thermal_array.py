@@ -7,11 +7,10 @@ from typing import ClassVar
 
 from drivers.codecs.framing import NO_FRAME, Dropped, FrameFinder
 from drivers.codecs.thermal_array import EMISSIVITY_MOST, FIELD_HEAD, HEAD, HEIGHT, RATE_CODES, WIDTH
+from drivers.sim.attacks import Attack, celsius_at
 
 FACE_WIDTH_PX = 8.0  # a face at about half a metre through the 55° lens
 FACE_HEIGHT_PX = 10.0
-FOREHEAD_PART = 0.6  # of the face's radius that is at full skin temperature; the rest cools toward hair and collar
-EDGE_COOLING_CELSIUS = 2.0
 NOISE_CELSIUS = 0.05
 COMMAND_BYTES = 4
 HUNDREDTHS = 100
@@ -29,6 +28,7 @@ class SimThermalArray:
     The scene is held as a camera sees it; on the wire each row is mirrored, as the real module sends it.
     """
 
+    SEES_SHAPES: ClassVar[bool] = True
     FAULTS: ClassVar[tuple[str, ...]] = (*DEAD_CELSIUS, "stale", "checksum", "cut-by-next", "drift", "ambient-60")
 
     def __init__(self, *, ambient_celsius: float = 24.0, rate_hz: float = 4.0, seed: int = 1) -> None:
@@ -42,6 +42,7 @@ class SimThermalArray:
         self._emissivity = 95
         self._skin_celsius: float | None = None
         self._centre = (WIDTH / 2, HEIGHT / 2)
+        self._attack: Attack | None = None
         self._last = b""
         self._now = 0.0
         self._faults: set[str] = set()
@@ -49,14 +50,21 @@ class SimThermalArray:
         self._drift_celsius = 0.0
         self._dead: dict[int, float] = {}
 
-    def show(self, skin_celsius: float | None, *, centre: tuple[float, float] = (WIDTH / 2, HEIGHT / 2)) -> None:
-        """Let a person stand there with this skin temperature, None for an empty room.
+    def show(
+        self,
+        skin_celsius: float | None,
+        *,
+        centre: tuple[float, float] = (WIDTH / 2, HEIGHT / 2),
+        attack: Attack | None = None,
+    ) -> None:
+        """Let a person stand there with this skin temperature, None for an empty room; or what they hold before it.
 
         Unit: °C; centre is (column, row) of the face in pixels from the scene's upper left.
         """
         with self._lock:
             self._skin_celsius = skin_celsius
             self._centre = centre
+            self._attack = attack
 
     def frame(self) -> bytes:
         """Return one frame of what is seen now. Shape: 1544 bytes."""
@@ -168,11 +176,9 @@ class SimThermalArray:
             return self.ambient_celsius
         across = (column + 0.5 - self._centre[0]) / (FACE_WIDTH_PX / 2)
         down = (row + 0.5 - self._centre[1]) / (FACE_HEIGHT_PX / 2)
-        radius = (across**2 + down**2) ** 0.5
-        if radius > 1:
-            return self.ambient_celsius
-        cooling = max(0.0, radius - FOREHEAD_PART) / (1 - FOREHEAD_PART) * EDGE_COOLING_CELSIUS
-        return self._skin_celsius - cooling
+        return celsius_at(
+            across, down, skin_celsius=self._skin_celsius, ambient_celsius=self.ambient_celsius, attack=self._attack
+        )
 
 
 def encode_field(celsius: list[float], ambient_celsius: float) -> bytes:

@@ -19,6 +19,7 @@ from typing import Any
 
 from drivers.errors import DriverError, PortLost
 from drivers.readings import CardKind, Leaf
+from drivers.sim.attacks import Attack, middle_celsius
 from drivers.sim.bench import OUTPUTS, Bench, Wiring
 from drivers.sim.idcard import CardData, encode_text
 from drivers.sim.wires import UnixServer
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 WALK_S = 0.3  # from the relay's edge to the pass sensor: a leaf that opens at once and a quick walker
 PRESS_S = 0.3  # how long a finger stays on a button
+ROOM_CELSIUS = 24.0  # as all simulated sensors have it
 STANDS_AT_MM = 500  # where people stop before a gate
 REQUEST_BYTES = 1_000_000
 ANSWER_S = 10.0  # the slowest request reads a large photograph on a busy machine
@@ -96,15 +98,19 @@ class World:
     # — people —
 
     def _do_arrive(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Let a person step before the gate: first seen, then felt, then the card is laid down."""
+        """Let a person step before the gate: first seen, then felt, then the card is laid down.
+
+        `attack` says what they hold before the camera instead of a face; see drivers/sim/attacks.py.
+        """
         card = None if request.get("card") is None else card_from(request["card"])
         skin = None if request.get("skin_celsius") is None else _number(request, "skin_celsius", 20.0, 45.0)
         share = _number(request, "face_share", 0.1, 8.0) if "face_share" in request else 1.0
+        attack = None if request.get("attack") is None else Attack(request["attack"])
         picture = None if request.get("picture") is None else self._photograph(Path(request["picture"]))
         self._empty()  # only now: a request that is wrong changes nothing
-        self._show_picture(picture, share)
+        self._show_picture(picture, share, attack)
         self._present = True
-        self._show_body(skin, STANDS_AT_MM)
+        self._show_body(skin, STANDS_AT_MM, attack)
         if card is not None:
             self._place(card)
         return {"visit": self._visit}
@@ -126,22 +132,31 @@ class World:
         self._show_picture(None, 1.0)
         return {}
 
-    def _show_picture(self, picture: Any | None, share: float) -> None:
+    def _show_picture(self, picture: Any | None, share: float, attack: Attack | None = None) -> None:
         for name in ("camera", "infrared"):
             if name in self.bench.models:
-                self.bench.models[name].show(picture, share)
+                self.bench.models[name].show(picture, share, attack=attack)
 
-    def _show_body(self, skin_celsius: float | None, distance_mm: int | None) -> None:
+    def _show_body(self, skin_celsius: float | None, distance_mm: int | None, attack: Attack | None = None) -> None:
         """Let the other senses feel a body, or that the place is empty."""
         self._skin_celsius = skin_celsius
         models = self.bench.models
         if "thermal" in models:
-            models["thermal"].show(skin_celsius)
+            self._warm(models["thermal"], skin_celsius, attack)
         if "distance" in models:
             models["distance"].show(distance_mm)
         if "presence" in models:
             here = distance_mm is not None
             models["presence"].show(moving=here, still=here, distance_mm=distance_mm)
+
+    @staticmethod
+    def _warm(thermal: Any, skin_celsius: float | None, attack: Attack | None) -> None:
+        if attack is None:
+            thermal.show(skin_celsius)
+        elif getattr(thermal, "SEES_SHAPES", False):
+            thermal.show(skin_celsius, attack=attack)
+        else:
+            thermal.show(middle_celsius(skin_celsius, ROOM_CELSIUS, attack))
 
     def _do_scan(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Hold a code before the scanner."""
@@ -218,7 +233,7 @@ class World:
     # — faults —
 
     def _do_faults(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return {"faults": self.bench.known_faults()}
+        return {"faults": self.bench.known_faults(), "attacks": [str(attack) for attack in Attack]}
 
     def _do_fault(self, request: Mapping[str, Any]) -> dict[str, Any]:
         known = self.bench.known_faults()

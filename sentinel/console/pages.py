@@ -28,6 +28,7 @@ SHOW_S = 6.0  # how long a person's result stays on the screen: longer than a pa
 _ASKING = {
     "face-unusable": "look", "face-missing": "look", "face-several": "single", "face-unknown": "card",
     "face-alike": "card",
+    "face-not-live": "card", "face-liveness-unsure": "card",
     "card-missing": "card", "card-unreadable": "again", "pass-unreadable": "code",
 }  # fmt: skip
 _PANELS = {  # state → icon and text

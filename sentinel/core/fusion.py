@@ -18,7 +18,7 @@ The rule, in the order in which it is applied:
 6. Who was decided on is not decided on again while in view, nor within `repeat_s`, unless a card or a pass is shown.
 7. A pass is like a card whose holder has no face, and beside a card it changes nothing; what is no pass is like a card
    that cannot be read. A code that stays before the scanner is one showing, until it was away for `repeat_s`.
-8. Near the limit one temperature is not enough: the attempt stays open until several agree, or the window ends.
+8. Where a face opens it must show life, and near the limit several temperatures must agree; or the window ends.
 
 What it cannot see: two people who change places between two frames of the camera, or with no camera at all.
 Vision that died must be told as `see_nobody`, since its track numbers begin again.
@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 
 from drivers.readings import CardKind, CardReading
 from recognition.readings import FaceReading
+from sentinel.core.liveness import UNASKED, Finding, Rule, Signs
 from sentinel.core.measures import Measures
 from sentinel.core.model import Attempt, PassProblem, Person, Profile, ShownPass, SkinTemperature
 from sentinel.core.policy import is_face_of
@@ -92,12 +93,14 @@ class Fuser:
         *,
         limit_celsius: float | None = None,
         margin_celsius: float = 0.0,
+        liveness: Rule = UNASKED,
     ) -> None:
         self._profile = profile
         self._temperature = temperature
         self._window_s = window_s
         self._repeat_s = repeat_s
         self._measures = Measures(fresh_s=window_s, limit_celsius=limit_celsius, margin_celsius=margin_celsius)
+        self._signs = Signs(liveness)
         self._here = _Presence(since_mono=-math.inf)
         self._gone: _Presence | None = None  # the face that was here last, while nobody is in view
         self._open: _Open | None = None
@@ -188,6 +191,10 @@ class Fuser:
     def see_temperature(self, temperature: SkinTemperature, now: float) -> None:
         """Take what the thermal module measured, or why it did not."""
         self._measures.take(temperature)
+
+    def see_life(self, findings: list[Finding]) -> None:
+        """Take what layers of liveness say of the face in view."""
+        self._signs.take(findings)
 
     def claim(self, now: float) -> str | None:
         """Return the token of the person vision should look for: the card's holder while a face is awaited."""
@@ -315,6 +322,9 @@ class Fuser:
                 return True  # forged or a stranger's: staff must look
         elif self._profile is not Profile.FACE or look is None or look.person is None or look.face.identified is None:
             return False
+        opens_without_face = self._profile is not Profile.CARD_AND_FACE and (opened.card is not None or opened.has_pass)
+        if not (opens_without_face or self._signs.settled(*self._recognised(opened))):
+            return False
         return not self._temperature or self._measures.settled(*self._stretch(opened), now) is not None
 
     # What belongs to the attempt
@@ -332,6 +342,12 @@ class Fuser:
         oldest = opened.asked_mono - (self._window_s if side.track is not None else 0.0)
         return max(side.since_mono, oldest), side.until_mono
 
+    def _recognised(self, opened: _Open) -> tuple[float, float]:
+        """Return when a sign of life is this face's. One's own, before one lifts a picture, must not lend it life."""
+        since, until = self._stretch(opened)
+        worths = [(_worth(look, opened.holder)[:2], -look.face.at_mono) for look in opened.presence.looks]
+        return max(since, -max(worths)[1]) if worths else since, until
+
     def _close(self, opened: _Open, now: float) -> None:
         look = self._best_look(opened)
         attempt = Attempt(
@@ -344,6 +360,7 @@ class Fuser:
             face=look.face if look else None,
             face_person=look.person if look else None,
             temperature=self._measures.best(*self._stretch(opened), now) if self._temperature else None,
+            liveness=self._signs.weighed(*self._recognised(opened)) if look else None,
         )
         self._closed.append(attempt)
         self._remember(attempt, opened.presence, now)

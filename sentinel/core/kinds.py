@@ -11,6 +11,16 @@ from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSaid:
+    """What one layer of liveness said of a passage; see `sentinel.core.liveness`."""
+
+    layer: str
+    verdict: str
+    why: str
+    figure: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
     """One attempt to pass and what the gate decided about it."""
 
@@ -40,6 +50,11 @@ class Passage:
     decision_ms: int | None = None  # from the first reading of the attempt to the decision
     pass_id: str | None = None  # of the pass that was shown, whatever became of it
     pass_kind: str | None = None
+    liveness: str | None = None  # live, not-live, unsure or not-measured; None where it is off or no face was seen
+    liveness_required: bool | None = None
+    liveness_layer: str | None = None  # the layer that decided
+    liveness_why: str | None = None
+    liveness_layers: tuple[LayerSaid, ...] | None = None  # what each layer said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

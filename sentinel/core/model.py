@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from drivers.readings import CardReading
 from recognition.readings import FaceReading
+from sentinel.core.liveness import Liveness
 
 
 class Profile(StrEnum):
@@ -56,9 +57,11 @@ class Reason(StrEnum):
     CLOCK_UNTRUSTED = "clock-untrusted"  # dates of a card or a pass cannot be judged by a clock that is not trusted
     FACE_ALIKE = "face-alike"  # somebody else enrolled is too much alike: the card as well, see sentinel/stepup.py
     FACE_UNKNOWN = "face-unknown"
+    FACE_LIVENESS_UNSURE = "face-liveness-unsure"  # nobody can say whether it is a face or its picture
     FACE_MISMATCH = "face-mismatch"
     FACE_MISSING = "face-missing"
     FACE_NOT_ENROLLED = "face-not-enrolled"
+    FACE_NOT_LIVE = "face-not-live"  # a layer of liveness says it is a picture, a screen or a mask
     FACE_UNUSABLE = "face-unusable"
     FACE_SEVERAL = "face-several"
     PASS_EXPIRED = "pass-expired"
@@ -177,6 +180,7 @@ class Attempt:
     face: FaceReading | None = None
     face_person: Person | None = None  # the roster's person for `face.identified`
     temperature: SkinTemperature | None = None
+    liveness: Liveness | None = None  # None where the site has switched it off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,12 @@ Order of the reasons: what refuses, then a high temperature, then the rest as fo
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from drivers.readings import CardKind, CardReading
 from recognition.readings import FaceProblem, FaceReading
+from sentinel.core.liveness import Verdict as LifeVerdict
 from sentinel.core.model import (
     Attempt,
     Decision,
@@ -74,6 +75,7 @@ def decide(
     """
     temperature = temperature_state(attempt, policy)
     verdict = _judge(attempt, policy.profile, _Day(today=today, trusted=clock_trusted), pass_objections)
+    verdict = _as_far_as_it_lives(verdict, attempt, policy.profile)
     if policy.fire_active:
         return Decision(
             outcome=Outcome.OPEN,
@@ -243,6 +245,17 @@ def _face_alone_objection(face: FaceReading | None, person: Person | None) -> Re
     if not person.has_face:
         return Reason.FACE_NOT_ENROLLED  # a withdrawn consent: the face counts no more
     return Reason.FACE_ALIKE if person.step_up else None
+
+
+def _as_far_as_it_lives(verdict: _Verdict, attempt: Attempt, profile: Profile) -> _Verdict:
+    """Let a face that is not shown to live open nothing; what else was shown counts as if no face had been there."""
+    life = attempt.liveness
+    if life is None or life.opens or verdict.method not in (Method.FACE, Method.CARD_AND_FACE):
+        return verdict
+    if verdict.method is Method.CARD_AND_FACE and profile is not Profile.CARD_AND_FACE:
+        return replace(verdict, method=Method.CARD)  # the step up was made: the card is a way in by itself here
+    why = Reason.FACE_NOT_LIVE if life.verdict is LifeVerdict.NOT_LIVE else Reason.FACE_LIVENESS_UNSURE
+    return replace(verdict, objections=(*verdict.objections, why))
 
 
 def _temperature_objections(state: TemperatureState) -> tuple[Reason, ...]:
