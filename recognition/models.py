@@ -64,6 +64,12 @@ class Manifest:
     """All packs that this release knows."""
 
     packs: Mapping[str, Pack]
+    classifiers: Mapping[str, ModelFile] = field(default_factory=dict)  # of liveness, see recognition/classifier.py
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        """Return every file of every pack and every classifier."""
+        return (*(model for pack in self.packs.values() for model in pack.files), *self.classifiers.values())
 
     def pack(self, name: str) -> Pack:
         """Return a pack by name. Raises: RecognitionError naming the packs there are."""
@@ -110,7 +116,13 @@ def load_manifest(path: Path | None = None) -> Manifest:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise RecognitionError(f"the model manifest {path} cannot be read ({error}); reinstall this release") from error
     try:
-        return Manifest(packs={name: _pack(name, table) for name, table in tables["packs"].items()})
+        return Manifest(
+            packs={name: _pack(name, table) for name, table in tables["packs"].items()},
+            classifiers={
+                name: model_file(Role.CLASSIFIER, {"known": [], **table})
+                for name, table in tables.get("classifiers", {}).items()
+            },
+        )
     except (KeyError, TypeError, ValueError, AttributeError, SourceFailed) as error:
         what = f"missing key {error}" if isinstance(error, KeyError) else str(error)
         raise RecognitionError(f"the model manifest {path} is not usable: {what}; reinstall this release") from error
@@ -159,10 +171,12 @@ def check_file(model: ModelFile, models_dir: Path) -> Path:
 
 def verify(pack: Pack, models_dir: Path) -> list[FileReport]:
     """Return how each file of a pack stands on this machine."""
-    return [
-        FileReport(model=model, path=models_dir / model.file, state=_state(model, models_dir / model.file))
-        for model in pack.files
-    ]
+    return [report_of(model, models_dir) for model in pack.files]
+
+
+def report_of(model: ModelFile, models_dir: Path) -> FileReport:
+    """Return how one file stands on this machine."""
+    return FileReport(model=model, path=models_dir / model.file, state=_state(model, models_dir / model.file))
 
 
 def _state(model: ModelFile, path: Path) -> FileState:
@@ -220,7 +234,7 @@ def add(path: Path, manifest: Manifest, models_dir: Path) -> list[ModelFile]:
 
     Raises: ModelDamaged when nothing in it has a SHA-256 of the manifest.
     """
-    by_digest = {model.sha256: model for pack in manifest.packs.values() for model in pack.files}
+    by_digest = {model.sha256: model for model in manifest.files}
     taken = []
     try:
         for data in _contents(path, {model.size_bytes for model in by_digest.values()}):

@@ -24,7 +24,7 @@ from drivers.readings import (
     ThermalReading,
     Trouble,
 )
-from recognition.readings import Candidate, FaceReading, NoFace
+from recognition.readings import Candidate, FaceReading, LifeSigns, Motion, NoFace
 from sentinel.byhand import HandAct, opens_again
 from sentinel.control import Peer
 from sentinel.core.admission import PassBook, Scope
@@ -32,6 +32,8 @@ from sentinel.core.climate import Climate
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import Component, Health, Mode
 from sentinel.core.kinds import Opening
+from sentinel.core.liveness import UNASKED, Layer, Rule
+from sentinel.core.liveness import Mode as LifeMode
 from sentinel.core.model import PassKind, Person, Policy, Profile
 from sentinel.core.thermometry import Compensation, Limits
 from sentinel.events import Asked, DeviceFailed, FromDevice, RosterRead
@@ -113,7 +115,7 @@ def thermometer() -> Thermometer:
 class Stand:
     """A lane with a real ledger, a real vault and a barrier that writes down."""
 
-    def __init__(self, folder: Path, profile: Profile = Profile.FACE) -> None:
+    def __init__(self, folder: Path, profile: Profile = Profile.FACE, *, liveness: Rule = UNASKED) -> None:
         self.clock = Clock()
         self.vault = Vault.open(folder / "secrets", create=True)
         self.keeper = Keeper(
@@ -147,7 +149,7 @@ class Stand:
                 trusted_uids=frozenset((0,)),
             ),
             senses=Senses(thermometer=thermometer()),
-            fuser=Fuser(profile=profile, temperature=True, window_s=4.0, repeat_s=5.0),
+            fuser=Fuser(profile=profile, temperature=True, window_s=4.0, repeat_s=5.0, liveness=liveness),
             health=Health((Component.SCANNER,)),
             keeper=self.keeper,
             hand=hand,
@@ -623,3 +625,34 @@ def test_a_visitors_pass_opens_once_and_its_second_showing_does_not(stand):
     stand.warm(36.5)
     assert stand.entries("passage")[-1]["reasons"] == ["pass-used"]
     assert len(stand.barrier.pulses) == 1
+
+
+def test_a_cold_face_is_held_its_layers_are_written_and_no_temperature_is_logged(tmp_path, caplog):
+    stand = Stand(tmp_path, liveness=Rule(mode=LifeMode.REQUIRE, layers=(Layer.HEAT,)))
+    motion = Motion(looks=9, watched_s=2.0, travel=0.05, turning=0.01, depth=0.5, repeats=0.0)
+    with caplog.at_level("DEBUG"):
+        for _ in range(9):
+            stand.clock.now += 0.5
+            stand.face(stand.token)
+            stand.lane.turn(LifeSigns(at_mono=stand.clock.now, track=1, motion=motion))
+            stand.warm(25.6)
+    [passage] = stand.entries("passage")
+    assert (passage["outcome"], passage["reasons"][0]) == ("hold", "face-not-live")
+    assert (passage["liveness"], passage["liveness_layer"], passage["liveness_why"]) == ("not-live", "heat", "cold")
+    assert {said["layer"]: said["verdict"] for said in passage["liveness_layers"]} == {
+        "heat": "not-live",
+        "motion": "not-live",
+    }
+    assert "25.6" not in caplog.text
+    assert stand.barrier.pulses == []
+
+
+def test_a_warm_face_opens_and_the_entry_names_the_layer(tmp_path):
+    stand = Stand(tmp_path, liveness=Rule(mode=LifeMode.REQUIRE, layers=(Layer.HEAT,)))
+    stand.warm(36.2)
+    stand.face(stand.token)
+    assert stand.entries("passage") == [], "what was warm before the face was known says nothing of it"
+    stand.clock.now += 0.2
+    stand.warm(36.3)
+    [passage] = stand.entries("passage")
+    assert (passage["outcome"], passage["liveness"], passage["liveness_why"]) == ("open", "live", "point")

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 import drivers
 from sentinel.core.admission import COUNTED_S
 from sentinel.core.errors import ConfigError, exit_code_of
+from sentinel.core.liveness import Layer, Mode, Rule
 from sentinel.device_settings import SERIAL_TABLES, THERMAL_I2C, THERMAL_VIDEO
+from sentinel.life import liveness_rule
 from sentinel.settings import COUNTED_PASS_DAYS, DEFAULT_CONFIG, TABLES, explain, find_config, load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -341,3 +343,23 @@ def _toml(value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
+
+
+@pytest.mark.parametrize(
+    ("thermal", "liveness", "expected"),
+    [
+        ('kind = "gy-mcu90640"', "", Rule(mode=Mode.REQUIRE, layers=(Layer.HEAT,))),
+        ('kind = "gy-614v"', "", Rule(mode=Mode.RECORD)),
+        ('kind = "gy-mcu90640"', 'mode = "off"', Rule(mode=Mode.OFF, layers=(Layer.HEAT,))),
+        (
+            'kind = "gy-614v"',
+            'mode = "require"\nlayers = "infrared,motion"',
+            Rule(mode=Mode.REQUIRE, layers=(Layer.INFRARED, Layer.MOTION)),
+        ),
+    ],
+)
+def test_heat_is_required_where_a_field_is_fitted_and_else_as_the_site_states(tmp_path, thermal, liveness, expected):
+    text = EXAMPLE.replace("[thermal]\n", f"[thermal]\n{thermal}\n")
+    text = text.replace("[liveness]\n", f"[liveness]\n{liveness}\n")
+    (tmp_path / "gate.toml").write_text(text, encoding="utf-8")
+    assert liveness_rule(load(tmp_path / "gate.toml")) == expected

@@ -83,17 +83,19 @@ def run_verify(args: argparse.Namespace) -> int:
 def _rows(models_dir: Path) -> list[dict[str, str]]:
     from recognition import models
 
+    manifest = models.load_manifest()
+    reports = [(pack.name, report) for pack in manifest.packs.values() for report in models.verify(pack, models_dir)]
+    reports += [(name, models.report_of(model, models_dir)) for name, model in manifest.classifiers.items()]
     return [
         {
-            "pack": pack.name,
+            "pack": name,
             "role": report.model.role,
             "file": report.model.file,
             "sha256": report.model.sha256,
             "licence": report.model.licence,
             "state": report.state,
         }
-        for pack in models.load_manifest().packs.values()
-        for report in models.verify(pack, models_dir)
+        for name, report in reports
     ]
 
 

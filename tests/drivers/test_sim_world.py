@@ -17,9 +17,11 @@ from drivers.camera import open_camera
 from drivers.errors import CameraLost, PortLost, PortSettingsError
 from drivers.pictures import PictureWatch
 from drivers.readings import BarrierEventKind, Frame, Leaf, Symptom
+from drivers.sim.acting import LOOP_S
+from drivers.sim.attacks import Attack
 from drivers.sim.bench import Wiring
 from drivers.sim.gatehouse import LeafState
-from drivers.sim.scene import HEIGHT, WIDTH, CameraFolder, Noise, compose
+from drivers.sim.scene import HEIGHT, WIDTH, CameraFolder, Noise, Staged, compose
 from drivers.sim.wires import SimFactory
 from drivers.sim.world import RequestError, World, client
 
@@ -379,3 +381,24 @@ def test_a_camera_folder_keeps_the_newest_few_pictures(tmp_path):
     names = sorted(path.name for path in (tmp_path / "camera").iterdir())
     folder.close()
     assert names == ["00000009.jpg", "00000010.jpg", "00000011.jpg"]
+
+
+def test_people_move_and_what_attackers_hold_is_another_thing_to_each_sense(one_world, faces_dir):
+    picture = str(faces_dir / "impostor_1.jpg")
+    with client(one_world.directory) as world:
+        assert {"print", "screen", "mask", "replay"} == set(world.do(do="faults")["attacks"])
+        world.do(do="arrive", picture=picture, skin_celsius=36.4)
+        assert one_world.bench.models["thermal"]._true_celsius_at(16, 12) == pytest.approx(36.4)
+        world.do(do="arrive", picture=picture, skin_celsius=36.4, attack="print")
+        assert one_world.bench.models["thermal"]._true_celsius_at(16, 12) == pytest.approx(24.0)
+        with pytest.raises(RequestError):
+            world.do(do="arrive", picture=picture, attack="statue")
+        world.do(do="leave")
+
+
+def test_a_simulated_person_never_stands_quite_still_and_a_video_comes_round(faces_dir):
+    picture = cv2.imread(str(faces_dir / "impostor_1.jpg"))
+    person, video = Staged(picture), Staged(picture, attack=Attack.REPLAY)
+    assert (person.scene(0.0) != person.scene(0.4)).any()
+    assert (video.scene(0.3) == video.scene(0.3 + LOOP_S)).all()
+    assert (person.scene(0.3) != person.scene(0.3 + LOOP_S)).any()

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from recognition.classifier import classifiers_in, described_in, open_classifier
 from recognition.errors import ModelDamaged, ModelMissing, RecognitionError
-from recognition.models import default_manifest_path
+from recognition.models import FileState, Role, add, default_manifest_path, load_manifest, report_of
 
 MANIFEST = """
 [classifier]
@@ -111,3 +111,14 @@ def test_a_shipped_manifest_may_hold_several(tmp_path):
     assert classifiers_in(manifest)["tiny"].size == (8, 8)
     with pytest.raises(RecognitionError, match="no \\[classifier\\]"):
         described_in(manifest)
+
+
+def test_the_manifest_lists_it_with_its_licence_and_takes_its_file_by_digest(tmp_path):
+    manifest = tiny(tmp_path)
+    text = manifest.read_text(encoding="utf-8").replace("[classifier]", "[classifiers.tiny]")
+    manifest.write_text("[packs]\n" + text, encoding="utf-8")
+    loaded = load_manifest(manifest)
+    assert loaded.classifiers["tiny"].licence == "made by this test"
+    taken = add(tmp_path / "tiny.onnx", loaded, tmp_path / "models")
+    assert [model.role for model in taken] == [Role.CLASSIFIER]
+    assert report_of(loaded.classifiers["tiny"], tmp_path / "models").state is FileState.PRESENT

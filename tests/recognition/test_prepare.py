@@ -91,7 +91,7 @@ def test_two_processes_that_prepare_at_once_leave_one_whole_file(sources, pack):
     assert SFace(pack.embedder, path).model
 
 
-@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("role", [Role.DETECTOR, Role.EMBEDDER])
 def test_a_rewrite_that_changes_a_number_is_not_accepted(role, plain):
     good = graphs.fast_detector(plain[role]) if role is Role.DETECTOR else graphs.fast_embedder(plain[role])[0]
     accept(plain[role], good, role)
