@@ -40,7 +40,7 @@ MARGIN = 0.08
 DEADLINE_S = 2.0  # twenty frames; who is not known then will not be known by waiting
 RENEW_S = 5.0  # so often a decided face is embedded again, in case another took its place between two frames
 AGAIN_S = 1.0  # so often one that is not known is, when it can be seen better than before
-FULL_EVERY = 5  # while a decided face is followed, every fifth frame is searched whole for somebody else
+FULL_EVERY = 8  # of a decided face that is followed, so many frames make one that is searched whole for others
 SAME_PERSON = 0.40  # below it a face in the same place is another person's; frames of one have 0.7 and more
 
 

@@ -72,3 +72,4 @@ class Claim:
 
     person: str
     at_mono: float
+    photo: bytes = field(default=b"", repr=False)  # of the card, undecoded; empty where it is not to be compared

@@ -195,6 +195,7 @@ class GateProcess:
             repeat_s=settings.fusion.repeat_s,
             limit_celsius=limit,
             margin_celsius=settings.temperature.near_limit_celsius,
+            card_photo=settings.card.photo_decoder is not None,
         )
         return Lane(
             rules=rules,

@@ -149,6 +149,10 @@ class Lane:
         """The thermal sensor as it measures."""
         return self._senses.thermometer
 
+    def face_problem(self, now: float) -> str:
+        """What keeps the face in view from being compared, for the screen; "" when nothing does."""
+        return self._senses.face_problem(now)
+
     @property
     def health(self) -> Health:
         """The state of every component."""
@@ -161,6 +165,8 @@ class Lane:
             self._take(event, now)
         self._hand.tick(now)
         self.fire = self._hand.fire_active
+        if self._senses.vision_silent(now):  # whom it saw last may have left: nobody is let in by that face
+            self._nobody(now)
         attempt = self._fuser.due(now)
         if attempt is not None:
             self._judge(attempt, now)
@@ -322,7 +328,7 @@ class Lane:
     def _claim_holder(self, now: float) -> None:
         token = self._fuser.claim(now)
         if token != self._claimed and token is not None:
-            self._tell_vision(Claim(person=token, at_mono=now))
+            self._tell_vision(Claim(person=token, at_mono=now, photo=self._fuser.claimed_photo()))
         self._claimed = token
 
     # -- decisions ----------------------------------------------------------------------------------------------------

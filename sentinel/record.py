@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from recognition.readings import FaceReading
 from sentinel.core.kinds import Passage
 from sentinel.core.model import Attempt, Decision, Pass
 
@@ -41,12 +42,23 @@ def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, no
         temperature_why_not=(temperature.why_not or None) if temperature else None,
         similarity=_rounded(compared.similarity if compared else face and face.nearest_similarity, 4),
         similarity_required=_rounded(compared.required if compared else face and face.required_similarity, 4),
+        similarity_margin=_rounded(face and face.margin, 4),
+        similarity_margin_required=_rounded(face and face.required_margin, 4),
+        face_frames=(face.frames or None) if face else None,
+        face_against=_against(face) if face else None,
         face_model=(face.model or None) if face else None,
         face_problem=face.problem if face else None,
         decision_ms=round((now - attempt.started_mono) * 1000),
         pass_id=shown.pass_id if shown else None,
         pass_kind=shown.kind if shown else None,
     )
+
+
+def _against(face: FaceReading) -> str | None:
+    """Return with whom the face was compared for the similarity in the entry, None when it was not."""
+    if face.claimed is not None:
+        return "card-photo" if face.claimed.by_photo else "holder"
+    return None if face.nearest_similarity is None and face.identified is None else "everybody"
 
 
 def personal_of(attempt: Attempt, decision: Decision) -> dict[str, Any] | None:

@@ -110,6 +110,10 @@ class Face:
     )
     similarity_one_to_one: float = setting(0.40, least=0.30, most=0.90)
     similarity_one_to_many: float = setting(0.0, least=0.43, most=0.90, zero="by gallery size")
+    similarity_card_photo: float = setting(0.36, least=0.30, most=0.90)  # a live face against the card's own picture
+    margin: float = setting(0.08, least=0.0, most=0.30)
+    frames: int = setting(3, least=1, most=10, unit="frames")
+    deadline_s: float = setting(2.0, least=0.5, most=10.0, unit="s")
     min_face_px: int = setting(80, least=40, most=1000, unit="px")
     detector_width: int = setting(320, least=160, most=1280, unit="px")
     threads: int = setting(1, least=1, most=8)

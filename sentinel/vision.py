@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,12 +23,14 @@ import numpy as np
 from drivers.camera import Camera, Source, check_source, open_camera
 from drivers.errors import DriverError, PortSettingsError
 from drivers.mask import Mask
+from drivers.photo import HEIGHT as PHOTO_HEIGHT
+from drivers.photo import WIDTH as PHOTO_WIDTH
 from drivers.photo import PhotoDecoder, PhotoDecoderUnavailable
 from drivers.pictures import PictureWatch
 from drivers.readings import Frame, Identity, Symptom, Trouble
 from recognition.errors import RecognitionError
 from recognition.gallery import Gallery
-from recognition.pipeline import Pipeline
+from recognition.pipeline import Limits, Pipeline
 from recognition.readings import Claim, FaceReading, NoFace
 from sentinel import roster
 from sentinel.core.errors import DataError
@@ -62,7 +65,6 @@ def run(pipe: Connection, config: str) -> None:
     settings = load(Path(config))
     start_logging(settings.log.level)
     eyes = Eyes(settings).start()
-    _try_photo_decoder(settings)
     try:
         if settings.camera.source:
             ready(pipe, settings, eyes).look_until_closed()
@@ -76,17 +78,32 @@ def run(pipe: Connection, config: str) -> None:
         os._exit(SICK_EXIT)  # an orderly end would wait for, or crash in, the call that hangs
 
 
-def _try_photo_decoder(settings: Settings) -> None:
-    """Say once whether the configured library for the cards' photographs can be used; native code belongs here."""
+def _photo_decoder(settings: Settings) -> PhotoDecoder | None:
+    """Return the configured library for the cards' photographs, and say whether it can be used; it is native code."""
     path = settings.card.photo_decoder
     if path is None:
-        return
+        return None
     try:
-        PhotoDecoder(path)
+        decoder = PhotoDecoder(path)
     except PhotoDecoderUnavailable as error:
         log.error("%s", error)
-    else:
-        log.info("photographs of cards are decoded by %s", path)
+        return None
+    log.info("photographs of cards are decoded by %s", path)
+    return decoder
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what a face has to reach at this gate."""
+    face = settings.face
+    return Limits(
+        one_to_one=face.similarity_one_to_one,
+        one_to_many=face.similarity_one_to_many,
+        card_photo=face.similarity_card_photo,
+        frames=face.frames,
+        margin=face.margin,
+        deadline_s=face.deadline_s,
+        min_face_px=face.min_face_px,
+    )
 
 
 def ready(pipe: Connection, settings: Settings, eyes: Eyes) -> "Vision":
@@ -133,10 +150,9 @@ class Vision:
             pack=face.pack,
             threads=face.threads,
             detector_width=face.detector_width,
-            min_face_px=face.min_face_px,
-            one_to_one=face.similarity_one_to_one,
-            one_to_many=face.similarity_one_to_many,
+            limits=limits_of(settings),
         )
+        self._decoder = _photo_decoder(settings)
         self._mark: roster.Mark | None = None
         self._looked = 0.0
         self._claim: Claim | None = None
@@ -175,7 +191,7 @@ class Vision:
     def _tell(self, symptom: Symptom, detail: str) -> None:
         """Say that nobody can be seen, and forget who was: the next face may be another person's."""
         self._seeing = self._eyes.somebody = False
-        self._claim = None
+        self._drop_claim()
         self._pipeline.forget()
         self._pipe.send(Trouble(at_mono=time.monotonic(), symptom=symptom, detail=detail))
 
@@ -245,15 +261,30 @@ class Vision:
             elif time.monotonic() >= until:
                 break
         if self._claim and time.monotonic() - self._claim.at_mono > self._settings.fusion.window_s:
-            self._claim = None
+            self._drop_claim()
+
+    def _drop_claim(self) -> None:
+        """Ask for nobody any more, and forget the photograph of the card."""
+        self._claim = None
+        self._pipeline.forget_photo()
 
     def _hear(self, message: object) -> None:
         match message:
             case Claim():
-                self._claim = message
+                self._drop_claim()
+                self._claim = replace(message, photo=b"")
+                self._show_photo(message)
                 self._answer_at_once(message)
             case Doze(on=on):
                 self._dozing = on
+
+    def _show_photo(self, claim: Claim) -> None:
+        """Let the pipeline compare with the card's own photograph, where it can be decoded."""
+        picture = self._decoder.decode(claim.photo) if self._decoder is not None and claim.photo else b""
+        if picture:
+            pixels = np.frombuffer(picture, np.uint8).reshape(PHOTO_HEIGHT, PHOTO_WIDTH, 3)
+            if not self._pipeline.show_photo(claim.person, pixels):
+                log.info("no face was found in the photograph of a card")
 
     def _answer_at_once(self, claim: Claim) -> None:
         reading = self._pipeline.recheck(claim.person, time.monotonic())

@@ -18,7 +18,8 @@ The rule, in the order in which it is applied:
 6. Who was decided on is not decided on again while in view, nor within `repeat_s`, unless a card or a pass is shown.
 7. A pass is like a card whose holder has no face, and beside a card it changes nothing; what is no pass is like a card
    that cannot be read. A code that stays before the scanner is one showing, until it was away for `repeat_s`.
-8. Near the limit one temperature is not enough: the attempt stays open until several agree, or the window ends.
+8. Who is doubtful when vision has settled is handed to staff at once; more frames would not tell more.
+9. Near the limit one temperature is not enough: the attempt stays open until several agree, or the window ends.
 
 What it cannot see: two people who change places between two frames of the camera, or with no camera at all.
 Vision that died must be told as `see_nobody`, since its track numbers begin again.
@@ -32,7 +33,7 @@ from drivers.readings import CardKind, CardReading
 from recognition.readings import FaceReading
 from sentinel.core.measures import Measures
 from sentinel.core.model import Attempt, PassProblem, Person, Profile, ShownPass, SkinTemperature
-from sentinel.core.policy import is_face_of
+from sentinel.core.policy import is_answered, is_face_of, leaves_holder_doubtful
 
 BLINK_S = 0.5  # detectors lose a turning head for a few of their ten frames a second; nobody swaps places so fast
 _LOOKS_KEPT = 256  # eight seconds of a 30 Hz camera, twice the window; the oldest is dropped
@@ -92,8 +93,10 @@ class Fuser:
         *,
         limit_celsius: float | None = None,
         margin_celsius: float = 0.0,
+        card_photo: bool = False,
     ) -> None:
         self._profile = profile
+        self._card_photo = card_photo  # whether vision can compare with the photograph of a card
         self._temperature = temperature
         self._window_s = window_s
         self._repeat_s = repeat_s
@@ -193,6 +196,10 @@ class Fuser:
         """Return the token of the person vision should look for: the card's holder while a face is awaited."""
         return self._open.holder.token if self._open and self._open.holder and self._awaits_face(self._open) else None
 
+    def claimed_photo(self) -> bytes:
+        """Return the photograph of the card whose holder is claimed, where it is all there is to compare with."""
+        return self._photo_of(self._open) if self._open else b""
+
     def due(self, now: float) -> Attempt | None:
         """Return one attempt that is complete or has waited long enough, and forget it."""
         if not self._closed and self._open is not None:
@@ -291,9 +298,15 @@ class Fuser:
         return (
             opened.card is not None
             and opened.holder is not None
-            and opened.holder.has_face
+            and (opened.holder.has_face or self._photo_of(opened) != b"")
             and self._profile is not Profile.CARD
         )
+
+    def _photo_of(self, opened: _Open) -> bytes:
+        if not self._card_photo or self._profile is not Profile.CARD_AND_FACE:
+            return b""
+        without = opened.card is not None and opened.holder is not None and not opened.holder.has_face
+        return opened.card.photo if without and opened.card is not None else b""
 
     def _proves_holder(self, opened: _Open, face: FaceReading | None) -> bool:
         return (
@@ -308,12 +321,13 @@ class Fuser:
         if opened.card is not None:
             if opened.holder is None:
                 return True  # whatever else is seen, staff must look: no reason to keep the person waiting
-            if self._awaits_face(opened) and not self._proves_holder(opened, look.face if look else None):
+            face = look.face if look else None
+            if self._awaits_face(opened) and not (self._proves_holder(opened, face) or leaves_holder_doubtful(face)):
                 return False
         elif opened.shown is not None and opened.has_pass:
             if isinstance(opened.shown.read, PassProblem):
                 return True  # forged or a stranger's: staff must look
-        elif self._profile is not Profile.FACE or look is None or look.person is None or look.face.identified is None:
+        elif self._profile is not Profile.FACE or look is None or not is_answered(look.face, look.person):
             return False
         return not self._temperature or self._measures.settled(*self._stretch(opened), now) is not None
 

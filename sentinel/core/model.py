@@ -55,6 +55,7 @@ class Reason(StrEnum):
     CARD_UNREADABLE = "card-unreadable"
     CLOCK_UNTRUSTED = "clock-untrusted"  # dates of a card or a pass cannot be judged by a clock that is not trusted
     FACE_UNKNOWN = "face-unknown"
+    FACE_UNSURE = "face-unsure"  # so near somebody, or so near two people, that a person must look
     FACE_MISMATCH = "face-mismatch"
     FACE_MISSING = "face-missing"
     FACE_NOT_ENROLLED = "face-not-enrolled"
