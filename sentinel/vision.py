@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import cv2
@@ -38,7 +37,7 @@ from sentinel.core.health import Component
 from sentinel.events import Doze, FromDevice
 from sentinel.eyes import REMEDIES, SICK_EXIT, Eyes, Ladder, Step, symptom_of
 from sentinel.settings import Settings, load
-from sentinel.supervise import Busy, die_with_parent, start_logging
+from sentinel.supervise import Busy, Wire, die_with_parent, start_logging
 from sync.errors import SyncError
 from sync.vault import Vault
 
@@ -47,6 +46,7 @@ log = logging.getLogger(__name__)
 _ROSTER_LOOK_S = 0.5  # an added or deleted person takes effect within a second
 _MODELS_S = 1.0  # missing models are told so often
 _READ_S = 0.5
+_OPEN_S = 1.5  # so much longer than between two pictures a camera may take to open
 _FORWARD_S = 0.1  # so late may a side camera's word be while the main camera waits
 _DOZE_S = 0.5  # between two looks while nobody is near
 _LOAD_S = 30.0  # 50,000 people on a slow box
@@ -57,7 +57,7 @@ class Sick(Exception):
     """Native code of the camera is not to be trusted any more; only a new process heals it."""
 
 
-def run(pipe: Connection, config: str) -> None:
+def run(pipe: Wire, config: str) -> None:
     """Look through the cameras until the gate closes the pipe."""
     die_with_parent(signal.SIGKILL)
     cv2.setNumThreads(1)  # a pool of its own would fight the inference's threads for two small cores
@@ -106,7 +106,7 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def ready(pipe: Connection, settings: Settings, eyes: Eyes) -> "Vision":
+def ready(pipe: Wire, settings: Settings, eyes: Eyes) -> "Vision":
     """Return vision with its models loaded, telling once a second why there is none until somebody mends it."""
     while True:
         try:
@@ -117,13 +117,13 @@ def ready(pipe: Connection, settings: Settings, eyes: Eyes) -> "Vision":
             _forward_for(pipe, eyes, _MODELS_S)
 
 
-def _only_eyes(pipe: Connection, eyes: Eyes) -> None:
+def _only_eyes(pipe: Wire, eyes: Eyes) -> None:
     while True:
         pipe.send(Busy(for_s=_READ_S))
         _forward_for(pipe, eyes, _READ_S)
 
 
-def _forward_for(pipe: Connection, eyes: Eyes, for_s: float) -> None:
+def _forward_for(pipe: Wire, eyes: Eyes, for_s: float) -> None:
     """Send what the other cameras say for a while; what the gate says needs a main camera, and is not heard."""
     until = time.monotonic() + for_s
     while (left_s := until - time.monotonic()) > 0:
@@ -136,7 +136,7 @@ def _forward_for(pipe: Connection, eyes: Eyes, for_s: float) -> None:
 class Vision:
     """The camera, the pipeline and the gallery of one lane."""
 
-    def __init__(self, pipe: Connection, settings: Settings, eyes: Eyes) -> None:
+    def __init__(self, pipe: Wire, settings: Settings, eyes: Eyes) -> None:
         self._pipe = pipe
         self._eyes = eyes
         self._settings = settings
@@ -196,7 +196,7 @@ class Vision:
         self._pipe.send(Trouble(at_mono=time.monotonic(), symptom=symptom, detail=detail))
 
     def _open(self) -> Camera:
-        self._pipe.send(Busy(for_s=_READ_S))
+        self._pipe.send(Busy(for_s=_OPEN_S))
         camera = self._settings.camera
         return open_camera(camera.source, width=camera.width, height=camera.height)
 
@@ -215,7 +215,10 @@ class Vision:
         # Between two looks the processor belongs to the rest of the box; word from the gate cuts the pause short.
         asleep = self._dozing and not self._eyes.somebody and self._claim is None
         period_s = max(_DOZE_S if asleep else 0.0, 1.0 / self._settings.camera.fps)
-        self._listen(max(0.0, period_s - (time.monotonic() - began)))
+        pause_s = max(0.0, period_s - (time.monotonic() - began))
+        if pause_s > _READ_S:
+            self._pipe.send(Busy(for_s=pause_s))
+        self._listen(pause_s)
 
     def _judge(self, name: str, frame: Frame) -> None:
         if not self._seeing and not self._introduce(name, frame):
