@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 2.0  # a device that is back must be used within 5 s: one longest wait, one open, one silence time
 _PR_SET_PDEATHSIG = 1
+CHILD_WAIT_S = 1.0  # a child needs some of the same five seconds to start
 BEAT_S = 0.25
 FIRST_BEAT_S = 4.0  # a Python that starts and loads native libraries: 1.0 s here, more from a cold flash card
 CALM_S = 10.0  # a worker that lived this long has earned a short first wait again
@@ -112,6 +113,7 @@ class Worker:
         work: Callable[[threading.Event], None],
         *,
         on_failure: Callable[[BaseException], None] = lambda _error: None,
+        longest_wait_s: float = LONGEST_WAIT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -119,7 +121,7 @@ class Worker:
         self._on_failure = on_failure
         self._clock = clock
         self._stop = threading.Event()
-        self._backoff = Backoff(first_s=FIRST_WAIT_S, cap_s=LONGEST_WAIT_S, chance=random.random)
+        self._backoff = Backoff(first_s=FIRST_WAIT_S, cap_s=longest_wait_s, chance=random.random)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> "Worker":
@@ -282,7 +284,7 @@ class Child:
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._send_lock = threading.Lock()
-        self._worker = Worker(name, self._pump)
+        self._worker = Worker(name, self._pump, longest_wait_s=CHILD_WAIT_S)
 
     @property
     def pid(self) -> int | None:
