@@ -14,6 +14,8 @@ class FaceProblem(StrEnum):
     OVEREXPOSED = "overexposed"
     SEVERAL = "several-faces"
     CUT_OFF = "cut-off"  # the face touches the edge of the picture
+    MOUTH_COVERED = "mouth-covered"  # a mask, a scarf, a hand
+    EYES_COVERED = "eyes-covered"  # dark glasses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +26,18 @@ class Candidate:
     similarity: float
     required: float  # the similarity that this comparison had to reach
     reached: bool
+    doubtful: bool = False  # not reached, but so near that staff should say
+    by_photo: bool = False  # compared with the card's own photograph, not with what is enrolled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceReading:
-    """One face in one frame.
+    """One face in one frame, and what this and the frames before it say of it together.
 
     `identified` is the person it is, or None: unknown is unknown, never the nearest.
     `claimed` answers a claim ("the holder of this card stands here"), reached or not; None when nobody was claimed.
+    `doubtful`: nobody is identified, but somebody is so near, or two people are so alike, that staff should say.
+    `settled`: more frames are not waited for.
     """
 
     at_mono: float
@@ -44,6 +50,11 @@ class FaceReading:
     identified: Candidate | None = None
     nearest_similarity: float | None = None  # of the closest enrolled person, told without saying who
     required_similarity: float | None = None
+    margin: float | None = None  # how much closer the closest person is than the next one; None when there is no other
+    required_margin: float | None = None
+    frames: int = 0  # how many frames the similarities were fused from
+    doubtful: bool = False
+    settled: bool = False
     claimed: Candidate | None = None
     model: str = field(default="", repr=False)  # fingerprint of the embedder that made these figures
 
@@ -104,3 +115,4 @@ class Claim:
 
     person: str
     at_mono: float
+    photo: bytes = field(default=b"", repr=False)  # of the card, undecoded; empty where it is not to be compared

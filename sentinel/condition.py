@@ -46,6 +46,7 @@ class Screen:
     reason: str = ""
     method: str = "none"
     at_s_ago: float | None = None
+    face: str = ""  # what keeps the face in view from being compared, see recognition.readings.FaceProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

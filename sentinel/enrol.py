@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from recognition.errors import FaceUnusable
-from recognition.pipeline import Pipeline
+from recognition.pipeline import Limits, Pipeline
 from sentinel import roster
 from sentinel.control import ask_manual, raise_refused
 from sentinel.core.citizen import tidy_number, valid_number
@@ -237,8 +237,7 @@ class Enroller:
                 pack=face.pack,
                 threads=face.threads,
                 detector_width=face.detector_width,
-                one_to_one=face.similarity_one_to_one,
-                one_to_many=face.similarity_one_to_many,
+                limits=Limits(one_to_many=face.similarity_one_to_many),
             )
         return self._pipeline
 

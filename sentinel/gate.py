@@ -36,14 +36,15 @@ from sentinel.events import Asked, DeviceFailed, Doze, Event
 from sentinel.files import Files, last_calibration
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
-from sentinel.lane import Lane, Rules, Times
+from sentinel.lane import Lane
 from sentinel.life import liveness_rule
 from sentinel.passes import Issuers, PassDesk
 from sentinel.record import Place
 from sentinel.report import status_answer, thermal_answer
+from sentinel.rules import Rules, Times
 from sentinel.senses import Senses
 from sentinel.settings import Settings, find_config, load
-from sentinel.supervise import Child, Worker, end_process, sd_notify, start_logging, stop_on_signals
+from sentinel.supervise import BeatingWire, Child, Worker, end_process, sd_notify, start_logging, stop_on_signals
 from sentinel.thermometer import thermometer_of
 from sentinel.wiring import pins_of
 from sync.errors import SyncError
@@ -58,7 +59,8 @@ TURN_S = 0.1  # the longest the deciding thread rests: time-outs of the barrier 
 CHORES_S = 0.5
 WATCHDOG_S = 5.0  # a sixth of WatchdogSec=30
 ANSWER_S = 3.0  # how long a client waits for the deciding thread; the one-shot gives up after 1 s of its own
-VISION_SILENCE_S = 2.0  # pictures come ten times a second; 2 s without any word is a hung camera or inference
+VISION_SILENCE_S = 1.4  # pictures come ten times a second; with half a second of patience it is told within 2 s
+VISION_BEAT_S = 1.5  # six beats; a process that was stopped, whatever it was busy with, is told within 2 s
 VISION_START_S = 60.0  # the first start on a new box prepares the models
 FLOOR_ENTRIES = 500  # so far back is looked for one that was written under a trusted clock
 INBOX = 1000  # at 20 readings a second, most of a minute; a full inbox drops the newest reading and counts it
@@ -197,6 +199,7 @@ class GateProcess:
             limit_celsius=limit,
             margin_celsius=settings.temperature.near_limit_celsius,
             liveness=liveness_rule(settings),
+            card_photo=settings.card.photo_decoder is not None,
         )
         return Lane(
             rules=rules,
@@ -248,6 +251,7 @@ class GateProcess:
             on_failure=lambda why: self._post(DeviceFailed(VISION, Symptom.LOST, why)),
             silence_s=VISION_SILENCE_S,
             start_s=VISION_START_S,
+            beat_s=VISION_BEAT_S,
         )
 
     def _work(self) -> list[Work]:
@@ -312,9 +316,10 @@ class GateProcess:
 def run_vision(pipe: Connection, config: str) -> None:
     """Run the vision child. Imported here, in the child: the gate must never load what reads pictures."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is loaded; a pool makes a search slower here
+    wire = BeatingWire(pipe)  # before the import, which takes the longest of the start
     from sentinel import vision
 
-    vision.run(pipe, config)
+    vision.run(wire, config)
 
 
 def clock_is_plausible(floor: datetime) -> bool:

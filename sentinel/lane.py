@@ -5,7 +5,6 @@ three steps: an entry is kept, then the barrier is pulsed, then the lights say s
 """
 
 import logging
-import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -34,7 +33,7 @@ from sentinel.core.health import STARTING, Change, Component, Health, Mode, Stan
 from sentinel.core.kinds import Barrier as BarrierEntry
 from sentinel.core.kinds import Calibration, Fault, ModeChange, Opening, Repair, Revocation
 from sentinel.core.liveness import camera_findings
-from sentinel.core.model import Attempt, Decision, Outcome, PassProblem, Person, Policy, Reason, ShownPass
+from sentinel.core.model import Attempt, Decision, Outcome, PassProblem, Person, Reason, ShownPass
 from sentinel.core.policy import decide
 from sentinel.core.thermometry import WARMING_UP
 from sentinel.counter import Counter, Done
@@ -42,10 +41,10 @@ from sentinel.events import Asked, DeviceFailed, Doze, Event, FromDevice, Passes
 from sentinel.hand import Hand
 from sentinel.keeper import How, Keeper, Kept
 from sentinel.passes import PassDesk
-from sentinel.record import Place, passage_of, personal_of
+from sentinel.record import passage_of, personal_of
+from sentinel.rules import Rules, Times
 from sentinel.senses import Senses
 from sentinel.thermometer import Thermometer
-from sync.entry import Stamp
 
 log = logging.getLogger(__name__)
 
@@ -62,27 +61,6 @@ class Told:
     outcome: str
     reason: str
     method: str = "none"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """The settings that decisions follow."""
-
-    policy: Policy
-    place: Place
-    pulse_s: float
-    exit_leaf: Leaf  # the one that the exit button opens
-    trusted_uids: frozenset[int]  # whose word about the operator's name is taken: our own user and root
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """The clocks of a lane: one for durations, the day by which dates are judged, and what is written into entries."""
-
-    today: Callable[[], date]
-    clock_trusted: Callable[[], bool]
-    stamp: Callable[[], Stamp]
-    mono: Callable[[], float] = time.monotonic
 
 
 class Lane:
@@ -150,6 +128,10 @@ class Lane:
         """The thermal sensor as it measures."""
         return self._senses.thermometer
 
+    def face_problem(self, now: float) -> str:
+        """What keeps the face in view from being compared, for the screen; "" when nothing does."""
+        return self._senses.face_problem(now)
+
     @property
     def health(self) -> Health:
         """The state of every component."""
@@ -162,6 +144,8 @@ class Lane:
             self._take(event, now)
         self._hand.tick(now)
         self.fire = self._hand.fire_active
+        if self._senses.vision_silent(now):  # whom it saw last may have left: nobody is let in by that face
+            self._nobody(now)
         attempt = self._fuser.due(now)
         if attempt is not None:
             self._judge(attempt, now)
@@ -326,7 +310,7 @@ class Lane:
     def _claim_holder(self, now: float) -> None:
         token = self._fuser.claim(now)
         if token != self._claimed and token is not None:
-            self._tell_vision(Claim(person=token, at_mono=now))
+            self._tell_vision(Claim(person=token, at_mono=now, photo=self._fuser.claimed_photo()))
         self._claimed = token
 
     # -- decisions ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from recognition.pipeline import Pipeline
+from recognition.pipeline import Limits, Pipeline
 from sentinel.supervise import end_process
 
 
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     began = time.monotonic()
-    pipeline = Pipeline.open(args.models_dir, pack=args.pack, one_to_many=args.one_to_many)
+    pipeline = Pipeline.open(args.models_dir, pack=args.pack, limits=Limits(one_to_many=args.one_to_many))
     if not args.quiet:
         took_s = time.monotonic() - began
         print(f"models are ready and reproduce their known vectors ({pipeline.model}, {took_s:.1f} s)", file=sys.stderr)

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from recognition.readings import FaceReading
 from sentinel.core.kinds import LayerSaid, Passage
-from sentinel.core.model import Attempt, Decision, Pass
+from sentinel.core.liveness import Liveness
+from sentinel.core.model import Attempt, Decision, Pass, SkinTemperature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +20,8 @@ class Place:
 
 def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, now: float) -> Passage:
     """Return the ledger's view of a judged attempt: every figure that the decision stood on, and nobody's name."""
-    face, card, temperature = attempt.face, attempt.card, attempt.temperature
+    face, card = attempt.face, attempt.card
     shown = attempt.shown.read if attempt.shown and isinstance(attempt.shown.read, Pass) else None
-    life = attempt.liveness
     compared = face and (face.claimed or face.identified)
     return Passage(
         outcome=decision.outcome,
@@ -32,30 +33,57 @@ def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, no
         person=decision.person.token if decision.person else None,
         card_kind=card.kind if card else None,
         temperature=decision.temperature_state,
-        skin_celsius=_rounded(temperature and temperature.skin_celsius, 2),
-        raw_celsius=_rounded(temperature and temperature.raw_celsius, 2),
-        ambient_celsius=_rounded(temperature and temperature.ambient_celsius, 2),
-        compensation_celsius=_rounded(temperature and temperature.compensation_celsius, 2),
         temperature_limit_celsius=place.temperature_limit_celsius,
-        temperature_distance_mm=temperature.distance_mm if temperature else None,
-        temperature_measured_times=temperature.measured_times if temperature else None,
-        temperature_why_not=(temperature.why_not or None) if temperature else None,
+        **_measured(attempt.temperature),
         similarity=_rounded(compared.similarity if compared else face and face.nearest_similarity, 4),
         similarity_required=_rounded(compared.required if compared else face and face.required_similarity, 4),
+        similarity_margin=_rounded(face and face.margin, 4),
+        similarity_margin_required=_rounded(face and face.required_margin, 4),
+        face_frames=(face.frames or None) if face else None,
+        face_against=_against(face) if face else None,
         face_model=(face.model or None) if face else None,
         face_problem=face.problem if face else None,
         decision_ms=round((now - attempt.started_mono) * 1000),
         pass_id=shown.pass_id if shown else None,
         pass_kind=shown.kind if shown else None,
-        liveness=life.verdict if life else None,
-        liveness_required=life.required if life else None,
-        liveness_layer=life.layer if life else None,
-        liveness_why=life.why if life else None,
-        liveness_layers=tuple(
+        **_lived(attempt.liveness),
+    )
+
+
+def _measured(temperature: SkinTemperature | None) -> dict[str, Any]:
+    if temperature is None:
+        return {}
+    return {
+        "skin_celsius": _rounded(temperature.skin_celsius, 2),
+        "raw_celsius": _rounded(temperature.raw_celsius, 2),
+        "ambient_celsius": _rounded(temperature.ambient_celsius, 2),
+        "compensation_celsius": _rounded(temperature.compensation_celsius, 2),
+        "temperature_distance_mm": temperature.distance_mm,
+        "temperature_measured_times": temperature.measured_times,
+        "temperature_why_not": temperature.why_not or None,
+    }
+
+
+def _lived(life: Liveness | None) -> dict[str, Any]:
+    if life is None:
+        return {}
+    return {
+        "liveness": life.verdict,
+        "liveness_required": life.required,
+        "liveness_layer": life.layer,
+        "liveness_why": life.why,
+        "liveness_layers": tuple(
             LayerSaid(layer=said.layer, verdict=said.verdict, why=said.why, figure=said.figure)
             for said in life.findings
-        ) if life else None,
-    )
+        ),
+    }
+
+
+def _against(face: FaceReading) -> str | None:
+    """Return with whom the face was compared for the similarity in the entry, None when it was not."""
+    if face.claimed is not None:
+        return "card-photo" if face.claimed.by_photo else "holder"
+    return None if face.nearest_similarity is None and face.identified is None else "everybody"
 
 
 def personal_of(attempt: Attempt, decision: Decision) -> dict[str, Any] | None:

@@ -28,6 +28,7 @@ def status_answer(lane: Lane, keeper: Keeper, *, started_mono: float, dropped: i
             "reason": told.reason,
             "method": told.method,
             "at_s_ago": round(now - told.at_mono, 1),
+            "face": lane.face_problem(now),
         },
         "ledger": {"late": keeper.late, "queued": keeper.queued},
         "dropped_readings": dropped,

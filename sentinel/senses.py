@@ -11,6 +11,8 @@ from sentinel.core.thermometry import Box
 from sentinel.thermometer import Thermometer
 
 FACE_FRESH_S = 0.5  # five pictures: a head moves less than its own width in that time
+SILENT_S = 1.5  # longer than one picture of the slowest camera; fifteen of the usual one
+FACE_SHOWN_S = 1.0  # a hint that flickers cannot be read
 DISTANCE_FRESH_S = 0.5  # a sensor speaks ten times a second
 NEAR_S = 3.0  # so long after the last sign of somebody everything stays awake
 PHANTOM_S = 600.0  # nobody waits ten minutes before a camera that does not see them
@@ -23,6 +25,7 @@ class Senses:
         self.thermometer = thermometer
         self._has_presence = has_presence
         self._face: FaceReading | None = None
+        self._seen_mono: float | None = None  # of the newest frame with a face, while one is in view
         self._distance: DistanceReading | None = None
         self._near_mono: float | None = None  # when somebody was last felt or seen
         self._alone_since: float | None = None  # presence without a face since then
@@ -30,12 +33,23 @@ class Senses:
     def see_face(self, face: FaceReading) -> None:
         """Take the face in view."""
         self._face = face
+        self._seen_mono = face.at_mono
         self._near_mono = face.at_mono
         self._alone_since = None
 
     def see_nobody(self, _at_mono: float) -> None:
         """Take notice that no face is in view."""
-        self._face = None
+        self._face = self._seen_mono = None
+
+    def vision_silent(self, now: float) -> bool:
+        """Whether a face is in view by what vision said last, and it has said nothing for longer than it ever may."""
+        return self._seen_mono is not None and now - self._seen_mono > SILENT_S
+
+    def face_problem(self, now: float) -> str:
+        """Return what keeps the face in view from being compared, "" when nothing does."""
+        face = self._face
+        fresh = face is not None and now - face.at_mono <= FACE_SHOWN_S
+        return str(face.problem) if face is not None and fresh and face.problem is not None else ""
 
     def see_distance(self, reading: DistanceReading) -> None:
         """Take how far away the nearest thing is."""

@@ -114,9 +114,12 @@ class Face:
         "opencv-zoo", pattern=r"[\w.+-]{1,64}|/\S+", form="a pack of config/models.toml or an absolute folder"
     )
     similarity_one_to_one: float = setting(0.40, least=0.30, most=0.90)
-    similarity_card_photo: float = setting(0.36, least=0.30, most=0.90)
+    similarity_card_photo: float = setting(0.36, least=0.30, most=0.90)  # a live face against the card's own picture
     similarity_one_to_many: float = setting(0.0, least=0.43, most=0.90, zero="by gallery size")
     false_match_rate: float = setting(0.001, least=0.0001, most=0.05)  # of a stranger, against everybody enrolled
+    margin: float = setting(0.08, least=0.0, most=0.30)
+    frames: int = setting(3, least=1, most=10, unit="frames")
+    deadline_s: float = setting(2.0, least=0.5, most=10.0, unit="s")
     min_face_px: int = setting(80, least=40, most=1000, unit="px")
     detector_width: int = setting(320, least=160, most=1280, unit="px")
     threads: int = setting(1, least=1, most=8)

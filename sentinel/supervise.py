@@ -6,6 +6,7 @@ can be killed; it is spawned, never forked, so that no orphan inherits the barri
 
 import ctypes
 import logging
+import math
 import multiprocessing
 import os
 import random
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from sentinel.core.errors import exit_code_of, is_expected
 from sentinel.core.retry import Backoff
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 2.0  # a device that is back must be used within 5 s: one longest wait, one open, one silence time
 _PR_SET_PDEATHSIG = 1
+CHILD_WAIT_S = 1.0  # a child needs some of the same five seconds to start
+BEAT_S = 0.25
+FIRST_BEAT_S = 4.0  # a Python that starts and loads native libraries: 1.0 s here, more from a cold flash card
 CALM_S = 10.0  # a worker that lived this long has earned a short first wait again
 
 
@@ -109,6 +113,7 @@ class Worker:
         work: Callable[[threading.Event], None],
         *,
         on_failure: Callable[[BaseException], None] = lambda _error: None,
+        longest_wait_s: float = LONGEST_WAIT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -116,7 +121,7 @@ class Worker:
         self._on_failure = on_failure
         self._clock = clock
         self._stop = threading.Event()
-        self._backoff = Backoff(first_s=FIRST_WAIT_S, cap_s=LONGEST_WAIT_S, chance=random.random)
+        self._backoff = Backoff(first_s=FIRST_WAIT_S, cap_s=longest_wait_s, chance=random.random)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> "Worker":
@@ -145,6 +150,8 @@ class Worker:
                 failing_since = self._failed(error, began, failing_since)
             else:
                 failing_since = None
+                if self._clock() - began > CALM_S:
+                    self._backoff.reset()
             if self._stop.wait(self._backoff.next()):
                 return
 
@@ -166,10 +173,89 @@ class Busy:
     for_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a child's own thread says all the time: the process runs, whatever it is busy with."""
+
+
+class Wire(Protocol):
+    """A child's end of the pipe."""
+
+    def send(self, message: Any, /) -> None:
+        """Send a small message."""
+
+    def poll(self, timeout_s: float = 0.0, /) -> bool:
+        """Wait so long for a message."""
+
+    def recv(self) -> Any:
+        """Return the next message."""
+
+
+class BeatingWire:
+    """A child's end of the pipe, with a thread that beats. It may be used by one other thread.
+
+    Native code may hang for as long as it was announced to be busy; a stopped process is known by its beat at once.
+    """
+
+    def __init__(self, pipe: Connection, beat_s: float = BEAT_S) -> None:
+        self._pipe = pipe
+        self._beat_s = beat_s
+        self._turn = threading.Lock()
+        threading.Thread(target=self._beat, name="beat", daemon=True).start()
+
+    def send(self, message: Any, /) -> None:
+        """Send a small message."""
+        with self._turn:
+            self._pipe.send(message)
+
+    def poll(self, timeout_s: float = 0.0, /) -> bool:
+        """Wait so long for a message."""
+        return self._pipe.poll(timeout_s)
+
+    def recv(self) -> Any:
+        """Return the next message."""
+        return self._pipe.recv()
+
+    def _beat(self) -> None:
+        pause = threading.Event()
+        try:
+            while not pause.wait(self._beat_s):
+                self.send(Beat())
+        except OSError:
+            return  # the parent has closed the pipe; who works with it finds out by itself
+
+
+class _Silence:
+    """How long a child may say nothing: its words, which `Busy` lengthens, and its beats, which nothing does."""
+
+    def __init__(self, *, silence_s: float, start_s: float, beat_s: float | None, first_beat_s: float, now: float):
+        self._silence_s = silence_s
+        self._beat_s = beat_s
+        self._first_beat_s = first_beat_s
+        self._words_until = now + start_s
+        self._beats_until = math.inf if beat_s is None else now + first_beat_s
+        self.spoken = False
+
+    def hear(self, message: Any, now: float) -> bool:
+        """Take a message; return whether it is for somebody else."""
+        plain = not isinstance(message, Busy | Beat)
+        self.spoken = self.spoken or plain
+        if self._beat_s is not None:  # until its first word it loads, and native code may keep a beat waiting
+            self._beats_until = now + (self._beat_s if self.spoken else self._first_beat_s)
+        if not isinstance(message, Beat):
+            self._words_until = now + self._silence_s + (message.for_s if isinstance(message, Busy) else 0.0)
+        return plain
+
+    def over(self, now: float) -> bool:
+        """Tell whether it has been quiet for too long."""
+        return now > self._words_until or now > self._beats_until
+
+
 class Child:
     """Keep one spawned process alive that talks to us through a pipe; kill it when it goes quiet.
 
-    The child gets one end of the pipe; when we die, its end closes and it must exit. `pump` runs in a Worker.
+    The child gets one end of the pipe; when we die, its end closes and it must exit. `pump` runs in a Worker. A child
+    that beats (`BeatingWire`) is given `beat_s`; one whose start is slower than allowed is given twice as long next.
     """
 
     def __init__(
@@ -182,9 +268,12 @@ class Child:
         on_failure: Callable[[str], None],
         silence_s: float,
         start_s: float,
+        beat_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
+        self._beat_s = beat_s
+        self._first_beat_s = FIRST_BEAT_S
         self._target = target
         self._args = args
         self._on_message = on_message
@@ -195,7 +284,7 @@ class Child:
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._send_lock = threading.Lock()
-        self._worker = Worker(name, self._pump)
+        self._worker = Worker(name, self._pump, longest_wait_s=CHILD_WAIT_S)
 
     @property
     def pid(self) -> int | None:
@@ -244,7 +333,10 @@ class Child:
         pipe, process = self._pipe, self._process
         assert pipe is not None
         assert process is not None
-        quiet_until = self._clock() + self._start_s
+        silence = _Silence(
+            silence_s=self._silence_s, start_s=self._start_s, beat_s=self._beat_s,
+            first_beat_s=self._first_beat_s, now=self._clock(),
+        )  # fmt: skip
         while not stop.is_set():
             if pipe.poll(0.1):
                 try:
@@ -252,12 +344,12 @@ class Child:
                 except (EOFError, OSError):
                     process.join(1.0)
                     return f"{self.name} ended with code {process.exitcode}"
-                if isinstance(message, Busy):
-                    quiet_until = self._clock() + message.for_s + self._silence_s
-                    continue
-                quiet_until = self._clock() + self._silence_s
-                self._on_message(message)
-            elif self._clock() > quiet_until:
+                if silence.hear(message, self._clock()):
+                    self._first_beat_s = FIRST_BEAT_S
+                    self._on_message(message)
+            if silence.over(self._clock()):
+                if not silence.spoken:
+                    self._first_beat_s = min(self._first_beat_s * 2, self._start_s)
                 return f"{self.name} said nothing when it should have and was killed"
         return ""
 

@@ -12,19 +12,22 @@ import os
 import signal
 import sys
 import time
-from multiprocessing.connection import Connection
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from drivers.camera import Camera, Source, check_source, open_camera
 from drivers.errors import DriverError, PortSettingsError
 from drivers.mask import Mask
+from drivers.photo import HEIGHT as PHOTO_HEIGHT
+from drivers.photo import WIDTH as PHOTO_WIDTH
 from drivers.photo import PhotoDecoder, PhotoDecoderUnavailable
 from drivers.pictures import PictureWatch
 from drivers.readings import Frame, Identity, Symptom, Trouble
 from recognition.errors import RecognitionError
-from recognition.pipeline import Pipeline
+from recognition.pipeline import Limits, Pipeline
 from recognition.readings import Claim, FaceReading, NoFace
 from sentinel.core.health import Component
 from sentinel.events import Doze, FromDevice
@@ -32,7 +35,7 @@ from sentinel.eyes import REMEDIES, SICK_EXIT, Eyes, Ladder, Step, symptom_of
 from sentinel.gallery_watch import GalleryWatch
 from sentinel.lifewatch import life_watch_of
 from sentinel.settings import Settings, load
-from sentinel.supervise import Busy, die_with_parent, start_logging
+from sentinel.supervise import Busy, Wire, die_with_parent, start_logging
 from sync.errors import SyncError
 from sync.vault import Vault
 
@@ -40,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _MODELS_S = 1.0  # missing models are told so often
 _READ_S = 0.5
+_OPEN_S = 1.5  # so much longer than between two pictures a camera may take to open
 _FORWARD_S = 0.1  # so late may a side camera's word be while the main camera waits
 _DOZE_S = 0.5  # between two looks while nobody is near
 _LOAD_S = 30.0  # 50,000 people on a slow box
@@ -50,7 +54,7 @@ class Sick(Exception):
     """Native code of the camera is not to be trusted any more; only a new process heals it."""
 
 
-def run(pipe: Connection, config: str) -> None:
+def run(pipe: Wire, config: str) -> None:
     """Look through the cameras until the gate closes the pipe."""
     die_with_parent(signal.SIGKILL)
     cv2.setNumThreads(1)  # a pool of its own would fight the inference's threads for two small cores
@@ -58,7 +62,6 @@ def run(pipe: Connection, config: str) -> None:
     settings = load(Path(config))
     start_logging(settings.log.level)
     eyes = Eyes(settings).start()
-    _try_photo_decoder(settings)
     try:
         if settings.camera.source:
             ready(pipe, settings, eyes).look_until_closed()
@@ -72,20 +75,36 @@ def run(pipe: Connection, config: str) -> None:
         os._exit(SICK_EXIT)  # an orderly end would wait for, or crash in, the call that hangs
 
 
-def _try_photo_decoder(settings: Settings) -> None:
-    """Say once whether the configured library for the cards' photographs can be used; native code belongs here."""
+def _photo_decoder(settings: Settings) -> PhotoDecoder | None:
+    """Return the configured library for the cards' photographs, and say whether it can be used; it is native code."""
     path = settings.card.photo_decoder
     if path is None:
-        return
+        return None
     try:
-        PhotoDecoder(path)
+        decoder = PhotoDecoder(path)
     except PhotoDecoderUnavailable as error:
         log.error("%s", error)
-    else:
-        log.info("photographs of cards are decoded by %s", path)
+        return None
+    log.info("photographs of cards are decoded by %s", path)
+    return decoder
 
 
-def ready(pipe: Connection, settings: Settings, eyes: Eyes) -> "Vision":
+def limits_of(settings: Settings) -> Limits:
+    """Return what a face has to reach at this gate."""
+    face = settings.face
+    return Limits(
+        one_to_one=face.similarity_one_to_one,
+        one_to_many=face.similarity_one_to_many,
+        false_match_rate=face.false_match_rate,
+        card_photo=face.similarity_card_photo,
+        frames=face.frames,
+        margin=face.margin,
+        deadline_s=face.deadline_s,
+        min_face_px=face.min_face_px,
+    )
+
+
+def ready(pipe: Wire, settings: Settings, eyes: Eyes) -> "Vision":
     """Return vision with its models loaded, telling once a second why there is none until somebody mends it."""
     while True:
         try:
@@ -96,13 +115,13 @@ def ready(pipe: Connection, settings: Settings, eyes: Eyes) -> "Vision":
             _forward_for(pipe, eyes, _MODELS_S)
 
 
-def _only_eyes(pipe: Connection, eyes: Eyes) -> None:
+def _only_eyes(pipe: Wire, eyes: Eyes) -> None:
     while True:
         pipe.send(Busy(for_s=_READ_S))
         _forward_for(pipe, eyes, _READ_S)
 
 
-def _forward_for(pipe: Connection, eyes: Eyes, for_s: float) -> None:
+def _forward_for(pipe: Wire, eyes: Eyes, for_s: float) -> None:
     """Send what the other cameras say for a while; what the gate says needs a main camera, and is not heard."""
     until = time.monotonic() + for_s
     while (left_s := until - time.monotonic()) > 0:
@@ -115,7 +134,7 @@ def _forward_for(pipe: Connection, eyes: Eyes, for_s: float) -> None:
 class Vision:
     """The camera, the pipeline and the gallery of one lane."""
 
-    def __init__(self, pipe: Connection, settings: Settings, eyes: Eyes) -> None:
+    def __init__(self, pipe: Wire, settings: Settings, eyes: Eyes) -> None:
         self._pipe = pipe
         self._eyes = eyes
         self._settings = settings
@@ -129,12 +148,9 @@ class Vision:
             pack=face.pack,
             threads=face.threads,
             detector_width=face.detector_width,
-            min_face_px=face.min_face_px,
-            one_to_one=face.similarity_one_to_one,
-            card_photo=face.similarity_card_photo,
-            one_to_many=face.similarity_one_to_many,
-            false_match_rate=face.false_match_rate,
+            limits=limits_of(settings),
         )
+        self._decoder = _photo_decoder(settings)
         self._pipe.send(Busy(for_s=_LOAD_S))
         self._galleries = GalleryWatch(settings.paths.roster, self._vault, self._pipeline.model).start()
         self._life = life_watch_of(settings, eyes, self._pipeline.detector)
@@ -174,12 +190,12 @@ class Vision:
     def _tell(self, symptom: Symptom, detail: str) -> None:
         """Say that nobody can be seen, and forget who was: the next face may be another person's."""
         self._seeing = self._eyes.somebody = False
-        self._claim = None
+        self._drop_claim()
         self._pipeline.forget()
         self._pipe.send(Trouble(at_mono=time.monotonic(), symptom=symptom, detail=detail))
 
     def _open(self) -> Camera:
-        self._pipe.send(Busy(for_s=_READ_S))
+        self._pipe.send(Busy(for_s=_OPEN_S))
         camera = self._settings.camera
         return open_camera(camera.source, width=camera.width, height=camera.height)
 
@@ -198,7 +214,10 @@ class Vision:
         # Between two looks the processor belongs to the rest of the box; word from the gate cuts the pause short.
         asleep = self._dozing and not self._eyes.somebody and self._claim is None
         period_s = max(_DOZE_S if asleep else 0.0, 1.0 / self._settings.camera.fps)
-        self._listen(max(0.0, period_s - (time.monotonic() - began)))
+        pause_s = max(0.0, period_s - (time.monotonic() - began))
+        if pause_s > _READ_S:
+            self._pipe.send(Busy(for_s=pause_s))
+        self._listen(pause_s)
 
     def _judge(self, name: str, frame: Frame) -> None:
         if not self._seeing and not self._introduce(name, frame):
@@ -247,15 +266,30 @@ class Vision:
             elif time.monotonic() >= until:
                 break
         if self._claim and time.monotonic() - self._claim.at_mono > self._settings.fusion.window_s:
-            self._claim = None
+            self._drop_claim()
+
+    def _drop_claim(self) -> None:
+        """Ask for nobody any more, and forget the photograph of the card."""
+        self._claim = None
+        self._pipeline.forget_photo()
 
     def _hear(self, message: object) -> None:
         match message:
             case Claim():
-                self._claim = message
+                self._drop_claim()
+                self._claim = replace(message, photo=b"")
+                self._show_photo(message)
                 self._answer_at_once(message)
             case Doze(on=on):
                 self._dozing = on
+
+    def _show_photo(self, claim: Claim) -> None:
+        """Let the pipeline compare with the card's own photograph, where it can be decoded."""
+        picture = self._decoder.decode(claim.photo) if self._decoder is not None and claim.photo else b""
+        if picture:
+            pixels = np.frombuffer(picture, np.uint8).reshape(PHOTO_HEIGHT, PHOTO_WIDTH, 3)
+            if not self._pipeline.show_photo(claim.person, pixels):
+                log.info("no face was found in the photograph of a card")
 
     def _answer_at_once(self, claim: Claim) -> None:
         reading = self._pipeline.recheck(claim.person, time.monotonic())

@@ -71,6 +71,7 @@ def test_no_text_is_empty_or_holds_a_glyph_gates_cannot_show():
         ("mode", Mode),
         ("symptom", [*Symptom, STARTING]),
         ("face-problem", FaceProblem),
+        ("screen.face", FaceProblem),
         ("component", Component),
         ("card-kind", CardKind),
         ("barrier", BarrierEventKind),

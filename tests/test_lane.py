@@ -39,10 +39,11 @@ from sentinel.core.thermometry import Compensation, Limits
 from sentinel.events import Asked, DeviceFailed, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
-from sentinel.lane import Lane, Rules, Times
+from sentinel.lane import Lane
 from sentinel.passes import Issuers, PassDesk, key_id, write_pass
 from sentinel.record import Place
-from sentinel.senses import Senses
+from sentinel.rules import Rules, Times
+from sentinel.senses import SILENT_S, Senses
 from sentinel.thermometer import Thermometer
 from sync.errors import LedgerUnavailable
 from sync.ledger import LedgerReader, LedgerWriter
@@ -567,6 +568,34 @@ def test_in_a_fire_everybody_is_let_through(stand):
     stand.face(None)
     assert stand.entries("passage")[0]["method"] == "fire"
     assert len(stand.barrier.pulses) == 1
+
+
+def test_a_vision_that_falls_silent_lets_nobody_in_by_the_face_it_saw_last(stand):
+    stand.face(stand.token)
+    stand.clock.now += SILENT_S + 0.1
+    stand.lane.turn(None)
+    stand.warm(36.5)
+    stand.clock.now += 1.0
+    stand.warm(36.5)
+    assert stand.barrier.pulses == []
+
+
+def test_the_entry_says_on_how_many_frames_and_by_what_margin_a_face_was_known(stand):
+    known = Candidate(person=stand.token, similarity=0.7, required=0.5, reached=True)
+    stand.lane.turn(
+        FaceReading(
+            at_mono=stand.clock.now, track=1, box=(10, 10, 120, 150), frame_width=640, frame_height=480,
+            confidence=0.9, identified=known, nearest_similarity=0.7, required_similarity=0.5,
+            margin=0.31, required_margin=0.08, frames=3, model="m",
+        )
+    )
+    stand.warm(36.5)
+    [passage] = stand.entries("passage")
+    told = {key: value for key, value in passage.items() if key.startswith(("similarity", "face"))}
+    assert told == {
+        "similarity": 0.7, "similarity_required": 0.5, "similarity_margin": 0.31, "similarity_margin_required": 0.08,
+        "face_frames": 3, "face_against": "everybody", "face_model": "m",
+    }
 
 
 def test_a_dead_camera_takes_its_last_face_with_it(stand):

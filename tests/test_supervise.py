@@ -1,10 +1,11 @@
 """Workers and children: what ends is started again, what hangs is killed, and nothing outlives its parent."""
 
 import os
+import signal
 import socket
 import threading
 
-from sentinel.supervise import Child, Worker, sd_notify
+from sentinel.supervise import Beat, BeatingWire, Busy, Child, Worker, sd_notify
 
 
 def test_a_worker_that_fails_is_told_and_started_again():
@@ -63,10 +64,11 @@ class Ear:
         self.ended.set()
 
 
-def child_of(target, ear, silence_s=60.0):
+def child_of(target, ear, silence_s=60.0, beat_s=None):
     return Child(
-        "test-child", target, (), on_message=ear.hear, on_failure=ear.fail, silence_s=silence_s, start_s=60.0
-    ).start()
+        "test-child", target, (), on_message=ear.hear, on_failure=ear.fail,
+        silence_s=silence_s, start_s=60.0, beat_s=beat_s,
+    ).start()  # fmt: skip
 
 
 def until(condition, ear):
@@ -102,6 +104,37 @@ def test_a_silent_child_is_killed_and_said_to_be_silent():
     assert "said nothing" in ear.failed[0]
     pid = ear.heard[0][2]
     assert not os.path.exists(f"/proc/{pid}")
+
+
+def beats_and_is_busy(pipe):
+    wire = BeatingWire(pipe, 0.05)
+    wire.send(("pid", None, os.getpid()))
+    wire.send(Busy(for_s=3600.0))
+    wire.recv()
+
+
+def test_a_stopped_child_is_noticed_although_it_said_that_it_is_busy():
+    ear = Ear()
+    child = child_of(beats_and_is_busy, ear, beat_s=1.0)
+    assert ear.said.wait(30)
+    assert not ear.ended.wait(1.5), "a busy child that beats is left alone"
+    os.kill(ear.heard[0][2], signal.SIGSTOP)
+    assert ear.ended.wait(30)
+    child.stop()
+    assert "said nothing" in ear.failed[0]
+    assert not any(isinstance(message, Beat | Busy) for message in ear.heard), "beats are for the supervisor alone"
+
+
+def stops_at_once(_pipe):
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_a_child_that_is_stopped_while_it_starts_is_replaced():
+    ear = Ear()
+    child = child_of(stops_at_once, ear, beat_s=0.2)
+    assert ear.ended.wait(30)
+    child.stop()
+    assert "said nothing" in ear.failed[0]
 
 
 def test_systemd_hears_what_it_is_told_and_outside_systemd_nothing_happens(tmp_path):

@@ -6,6 +6,7 @@ a word and a colour at once, Chinese first. Without script or connection it show
 
 from html import escape
 
+from recognition.readings import FaceProblem
 from sentinel.condition import Component, Line, Status, Waiting
 from sentinel.console.icons import icon
 from sentinel.i18n import text as say
@@ -29,6 +30,7 @@ _ASKING = {
     "face-unusable": "look", "face-missing": "look", "face-several": "single", "face-unknown": "card",
     "face-alike": "card",
     "face-not-live": "card", "face-liveness-unsure": "card",
+    "face-unsure": "unsure",
     "card-missing": "card", "card-unreadable": "again", "pass-unreadable": "code",
 }  # fmt: skip
 _PANELS = {  # state → icon and text
@@ -39,12 +41,14 @@ _PANELS = {  # state → icon and text
     "look": ("face", "screen.look"),
     "single": ("face", "screen.hold.face-several"),
     "card": ("card", "screen.hold.card-missing"),
+    "unsure": ("card", "screen.hold.face-unsure"),
     "again": ("card", "screen.hold.card-unreadable"),
     "code": ("card", "screen.hold.pass-unreadable"),
     "wait": ("hand", "console.screen.wait"),
     "refuse": ("hand", "screen.refuse"),
     "staff": ("staff", "screen.fault"),
     "fire": ("fire", "screen.fire"),
+    **{f"face-{problem}": ("face", f"screen.face.{problem}") for problem in FaceProblem},
 }
 # All other states ask for something.
 _SCREEN_TONES = {"pass": "good", "idle": "calm", "idle-card": "calm", "idle-face": "calm", "fire": "alarm"}
@@ -61,12 +65,14 @@ def screen_state(status: Status) -> str:
     if not process.alive or process.mode == "manual":
         return "staff"
     told = process.screen
+    hint = f"face-{told.face}" if f"face-{told.face}" in _PANELS else ""
     if told.at_s_ago is not None and told.at_s_ago <= SHOW_S and told.outcome != "none":
-        return {"open": "pass", "refuse": "refuse"}.get(told.outcome) or _ASKING.get(told.reason, "wait")
+        asking = hint if hint and told.reason == "face-unusable" else _ASKING.get(told.reason, "wait")
+        return {"open": "pass", "refuse": "refuse"}.get(told.outcome, asking)
     seeing = any(part.name == "vision" and part.state in ("ok", "impaired") for part in process.components)
     if "card" in faulty:  # a face alone opens in one profile; in the others nobody passes without staff now
         return "idle-face" if seeing and status.gate.profile == "face" else "staff"
-    return "idle" if seeing else "idle-card"
+    return hint or "idle" if seeing else "idle-card"
 
 
 def screen_page(status: Status) -> str:

@@ -18,7 +18,8 @@ The rule, in the order in which it is applied:
 6. Who was decided on is not decided on again while in view, nor within `repeat_s`, unless a card or a pass is shown.
 7. A pass is like a card whose holder has no face, and beside a card it changes nothing; what is no pass is like a card
    that cannot be read. A code that stays before the scanner is one showing, until it was away for `repeat_s`.
-8. Where a face opens it must show life, and near the limit several temperatures must agree; or the window ends.
+8. Who is doubtful when vision has settled is handed to staff at once; more frames would not tell more.
+9. Where a face opens it must show life, and near the limit several temperatures must agree; or the window ends.
 
 What it cannot see: two people who change places between two frames of the camera, or with no camera at all.
 Vision that died must be told as `see_nobody`, since its track numbers begin again.
@@ -26,59 +27,17 @@ Vision that died must be told as `see_nobody`, since its track numbers begin aga
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
 
-from drivers.readings import CardKind, CardReading
+from drivers.readings import CardReading
 from recognition.readings import FaceReading
 from sentinel.core.liveness import UNASKED, Finding, Rule, Signs
 from sentinel.core.measures import Measures
 from sentinel.core.model import Attempt, PassProblem, Person, Profile, ShownPass, SkinTemperature
-from sentinel.core.policy import is_face_of
+from sentinel.core.policy import is_answered, is_face_of, leaves_holder_doubtful
+from sentinel.core.presence import Look, Opened, Presence, is_another, worth
 
 BLINK_S = 0.5  # detectors lose a turning head for a few of their ten frames a second; nobody swaps places so fast
-_LOOKS_KEPT = 256  # eight seconds of a 30 Hz camera, twice the window; the oldest is dropped
 _CLOSED_KEPT = 8  # `due` is asked after every reading, so one waits; the oldest is dropped, and nobody passes by it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    face: FaceReading
-    person: Person | None
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Presence:
-    """One side of a change of person: who stands here, from `since_mono` on and before `until_mono`."""
-
-    since_mono: float
-    until_mono: float = math.inf
-    track: int | None = None
-    known_as: str | None = None  # the token of the person identified here
-    card: tuple[CardKind, str] | None = None
-    code: str | None = None  # the mark of the pass shown here
-    decided: bool = False
-    looks: deque[_Look] = field(default_factory=lambda: deque(maxlen=_LOOKS_KEPT))
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Open:
-    """The attempt that is being gathered."""
-
-    started_mono: float
-    asked_mono: float  # the window runs from here: the card's time, the code's, or the first face's
-    presence: _Presence
-    card: CardReading | None = None
-    holder: Person | None = None
-    trouble: bool = False
-    shown: ShownPass | None = None
-
-    @property
-    def has_pass(self) -> bool:
-        return self.shown is not None and self.shown.readable
-
-    @property
-    def shown_something(self) -> bool:
-        return self.card is not None or self.trouble or self.shown is not None
 
 
 class Fuser:
@@ -94,16 +53,18 @@ class Fuser:
         limit_celsius: float | None = None,
         margin_celsius: float = 0.0,
         liveness: Rule = UNASKED,
+        card_photo: bool = False,
     ) -> None:
         self._profile = profile
+        self._card_photo = card_photo  # whether vision can compare with the photograph of a card
         self._temperature = temperature
         self._window_s = window_s
         self._repeat_s = repeat_s
         self._measures = Measures(fresh_s=window_s, limit_celsius=limit_celsius, margin_celsius=margin_celsius)
         self._signs = Signs(liveness)
-        self._here = _Presence(since_mono=-math.inf)
-        self._gone: _Presence | None = None  # the face that was here last, while nobody is in view
-        self._open: _Open | None = None
+        self._here = Presence(since_mono=-math.inf)
+        self._gone: Presence | None = None  # the face that was here last, while nobody is in view
+        self._open: Opened | None = None
         self._closed: deque[Attempt] = deque(maxlen=_CLOSED_KEPT)
         self._decided_at: dict[int | str, float] = {}  # by track and by person
         self._codes: dict[str, float] = {}  # when each code was last before the scanner, by its mark
@@ -122,7 +83,7 @@ class Fuser:
         if self._here.decided or another:
             self._begin_side(now, another=another)
         self._here.card = shown
-        opened = _Open(started_mono=now, asked_mono=now, presence=self._here, card=card, holder=holder)
+        opened = Opened(started_mono=now, asked_mono=now, presence=self._here, card=card, holder=holder)
         if before is not None and before.card is None:
             if before.presence is self._here:
                 opened.started_mono = before.started_mono
@@ -157,7 +118,7 @@ class Fuser:
         if self._here.decided or another:
             self._begin_side(now, another=another)
         self._here.code = shown.mark
-        self._open = _Open(started_mono=now, asked_mono=now, presence=self._here, shown=shown)
+        self._open = Opened(started_mono=now, asked_mono=now, presence=self._here, shown=shown)
         if before is not None and before.presence is self._here:
             self._open.started_mono = before.started_mono
 
@@ -167,16 +128,16 @@ class Fuser:
             return  # seen before the last change of person: whoever stands here now, this look says nothing of them
         if self._here.track is None:
             self._appear(face)
-        elif _is_another(face, self._here):
+        elif is_another(face, self._here):
             self._change_to(face)
         here = self._here
         if face.identified is not None:
             here.known_as = face.identified.person
-        here.looks.append(_Look(face=face, person=person))
+        here.looks.append(Look(face=face, person=person))
         opened = self._open
         if opened is None:
             if self._may_open(face, now):
-                self._open = _Open(started_mono=now, asked_mono=now, presence=here)
+                self._open = Opened(started_mono=now, asked_mono=now, presence=here)
         elif opened.presence is not here and self._proves_holder(opened, face):
             opened.presence = here
 
@@ -186,7 +147,7 @@ class Fuser:
             return
         self._here.until_mono = now
         self._gone = self._here
-        self._here = _Presence(since_mono=now)
+        self._here = Presence(since_mono=now)
 
     def see_temperature(self, temperature: SkinTemperature, now: float) -> None:
         """Take what the thermal module measured, or why it did not."""
@@ -199,6 +160,10 @@ class Fuser:
     def claim(self, now: float) -> str | None:
         """Return the token of the person vision should look for: the card's holder while a face is awaited."""
         return self._open.holder.token if self._open and self._open.holder and self._awaits_face(self._open) else None
+
+    def claimed_photo(self) -> bytes:
+        """Return the photograph of the card whose holder is claimed, where it is all there is to compare with."""
+        return self._photo_of(self._open) if self._open else b""
 
     def due(self, now: float) -> Attempt | None:
         """Return one attempt that is complete or has waited long enough, and forget it."""
@@ -228,8 +193,8 @@ class Fuser:
         gone, self._gone = self._gone, None
         opened = self._open
         here = self._here
-        if gone is not None and not _is_another(face, gone) and 0 <= face.at_mono - gone.until_mono <= BLINK_S:
-            self._here = _Presence(
+        if gone is not None and not is_another(face, gone) and 0 <= face.at_mono - gone.until_mono <= BLINK_S:
+            self._here = Presence(
                 since_mono=face.at_mono,
                 track=face.track,
                 known_as=gone.known_as,
@@ -252,28 +217,28 @@ class Fuser:
         here = self._here
         here.until_mono = now
         since = max(now, here.since_mono)  # what a decision used up stays used up
-        self._here = _Presence(since_mono=since, track=here.track, known_as=here.known_as)
+        self._here = Presence(since_mono=since, track=here.track, known_as=here.known_as)
         if not another:
             self._here.card, self._here.code = here.card, here.code
 
     def _change_to(self, face: FaceReading) -> None:
         """Let another person stand here. An attempt without a card ends: its face has left."""
         self._here.until_mono = min(self._here.until_mono, face.at_mono)
-        self._here = _Presence(since_mono=face.at_mono, track=face.track)
+        self._here = Presence(since_mono=face.at_mono, track=face.track)
         if self._open is not None and not self._open.shown_something:
             self._open = None
 
-    def _has_left(self, opened: _Open) -> bool:
+    def _has_left(self, opened: Opened) -> bool:
         return not opened.shown_something and opened.presence is not self._here
 
     # When to ask for a decision
 
-    def _open_for_trouble(self, now: float) -> _Open:
+    def _open_for_trouble(self, now: float) -> Opened:
         """Return the attempt that an unreadable card or code belongs to."""
         if self._open is None or self._has_left(self._open):
             # Who was decided on already is not let in once more by it: such an attempt has nobody's readings.
-            presence = _Presence(since_mono=now, until_mono=now) if self._here.decided else self._here
-            self._open = _Open(started_mono=now, asked_mono=now, presence=presence)
+            presence = Presence(since_mono=now, until_mono=now) if self._here.decided else self._here
+            self._open = Opened(started_mono=now, asked_mono=now, presence=presence)
         return self._open
 
     def _lies_there(self, mark: str, now: float) -> bool:
@@ -293,16 +258,22 @@ class Fuser:
             for name in names
         )
 
-    def _awaits_face(self, opened: _Open) -> bool:
+    def _awaits_face(self, opened: Opened) -> bool:
         # A holder without a template would wait for nothing.
         return (
             opened.card is not None
             and opened.holder is not None
-            and opened.holder.has_face
+            and (opened.holder.has_face or self._photo_of(opened) != b"")
             and self._profile is not Profile.CARD
         )
 
-    def _proves_holder(self, opened: _Open, face: FaceReading | None) -> bool:
+    def _photo_of(self, opened: Opened) -> bytes:
+        if not self._card_photo or self._profile is not Profile.CARD_AND_FACE:
+            return b""
+        without = opened.card is not None and opened.holder is not None and not opened.holder.has_face
+        return opened.card.photo if without and opened.card is not None else b""
+
+    def _proves_holder(self, opened: Opened, face: FaceReading | None) -> bool:
         return (
             face is not None
             and opened.holder is not None
@@ -310,17 +281,18 @@ class Fuser:
             and is_face_of(face, opened.holder)
         )
 
-    def _is_complete(self, opened: _Open, now: float) -> bool:
+    def _is_complete(self, opened: Opened, now: float) -> bool:
         look = self._best_look(opened)
         if opened.card is not None:
             if opened.holder is None:
                 return True  # whatever else is seen, staff must look: no reason to keep the person waiting
-            if self._awaits_face(opened) and not self._proves_holder(opened, look.face if look else None):
+            face = look.face if look else None
+            if self._awaits_face(opened) and not (self._proves_holder(opened, face) or leaves_holder_doubtful(face)):
                 return False
         elif opened.shown is not None and opened.has_pass:
             if isinstance(opened.shown.read, PassProblem):
                 return True  # forged or a stranger's: staff must look
-        elif self._profile is not Profile.FACE or look is None or look.person is None or look.face.identified is None:
+        elif self._profile is not Profile.FACE or look is None or not is_answered(look.face, look.person):
             return False
         opens_without_face = self._profile is not Profile.CARD_AND_FACE and (opened.card is not None or opened.has_pass)
         if not (opens_without_face or self._signs.settled(*self._recognised(opened))):
@@ -329,26 +301,26 @@ class Fuser:
 
     # What belongs to the attempt
 
-    def _best_look(self, opened: _Open) -> _Look | None:
+    def _best_look(self, opened: Opened) -> Look | None:
         if self._profile is Profile.CARD:
             return None
         oldest = opened.asked_mono - self._window_s
         fresh = [look for look in opened.presence.looks if look.face.at_mono >= oldest]
-        return max(fresh, key=lambda look: _worth(look, opened.holder), default=None)
+        return max(fresh, key=lambda look: worth(look, opened.holder), default=None)
 
-    def _stretch(self, opened: _Open) -> tuple[float, float]:
+    def _stretch(self, opened: Opened) -> tuple[float, float]:
         """Return from when on and before when a temperature is this person's."""
         side = opened.presence
         oldest = opened.asked_mono - (self._window_s if side.track is not None else 0.0)
         return max(side.since_mono, oldest), side.until_mono
 
-    def _recognised(self, opened: _Open) -> tuple[float, float]:
+    def _recognised(self, opened: Opened) -> tuple[float, float]:
         """Return when a sign of life is this face's. One's own, before one lifts a picture, must not lend it life."""
         since, until = self._stretch(opened)
-        worths = [(_worth(look, opened.holder)[:2], -look.face.at_mono) for look in opened.presence.looks]
+        worths = [(worth(look, opened.holder)[:2], -look.face.at_mono) for look in opened.presence.looks]
         return max(since, -max(worths)[1]) if worths else since, until
 
-    def _close(self, opened: _Open, now: float) -> None:
+    def _close(self, opened: Opened, now: float) -> None:
         look = self._best_look(opened)
         attempt = Attempt(
             started_mono=opened.started_mono,
@@ -365,7 +337,7 @@ class Fuser:
         self._closed.append(attempt)
         self._remember(attempt, opened.presence, now)
 
-    def _remember(self, attempt: Attempt, side: _Presence, now: float) -> None:
+    def _remember(self, attempt: Attempt, side: Presence, now: float) -> None:
         """Note who was decided on, and use nothing of theirs twice."""
         side.decided = True
         side.since_mono = math.nextafter(now, math.inf)
@@ -380,21 +352,3 @@ class Fuser:
             self._decided_at[attempt.face_person.token] = now
         if holder is not None and (face is None or is_face_of(face, holder)):
             self._decided_at[holder.token] = now
-
-
-def _is_another(face: FaceReading, stood_here: _Presence) -> bool:
-    if face.track != stood_here.track:
-        return True
-    found, known = face.identified, stood_here.known_as
-    return found is not None and known is not None and found.person != known
-
-
-def _worth(look: _Look, holder: Person | None) -> tuple[bool, bool, float, float]:
-    """Order the looks of one person: usable, then proven, then most similar, then newest."""
-    face = look.face
-    if holder is None:
-        found = face.identified
-        return face.problem is None, look.person is not None, found.similarity if found else -1.0, face.at_mono
-    claimed = face.claimed if face.claimed is not None and face.claimed.person == holder.token else None
-    similarity = claimed.similarity if claimed else -1.0
-    return face.problem is None, is_face_of(face, holder), similarity, face.at_mono

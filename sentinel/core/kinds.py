@@ -45,6 +45,10 @@ class Passage:
     temperature_measured_times: int | None = None  # near the limit it is measured more than once
     similarity: float | None = None
     similarity_required: float | None = None
+    similarity_margin: float | None = None  # how much closer the closest person is than the next
+    similarity_margin_required: float | None = None
+    face_frames: int | None = None  # how many frames were fused
+    face_against: str | None = None  # everybody, holder, or card-photo
     face_model: str | None = None
     face_problem: str | None = None
     decision_ms: int | None = None  # from the first reading of the attempt to the decision

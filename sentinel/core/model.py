@@ -58,6 +58,7 @@ class Reason(StrEnum):
     FACE_ALIKE = "face-alike"  # somebody else enrolled is too much alike: the card as well, see sentinel/stepup.py
     FACE_UNKNOWN = "face-unknown"
     FACE_LIVENESS_UNSURE = "face-liveness-unsure"  # nobody can say whether it is a face or its picture
+    FACE_UNSURE = "face-unsure"  # so near somebody, or so near two people, that a person must look
     FACE_MISMATCH = "face-mismatch"
     FACE_MISSING = "face-missing"
     FACE_NOT_ENROLLED = "face-not-enrolled"

@@ -110,7 +110,7 @@ def temperature_state(attempt: Attempt, policy: Policy) -> TemperatureState:
 
 
 def is_face_of(face: FaceReading, holder: Person) -> bool:
-    """Tell whether this one frame proves that the holder stands there.
+    """Tell whether this face proves that the holder stands there.
 
     A face that reaches the holder but is more like somebody else in the roster proves nothing: brothers exist.
     """
@@ -119,6 +119,21 @@ def is_face_of(face: FaceReading, holder: Person) -> bool:
     if face.identified is not None and face.identified.reached:
         return face.identified.person == holder.token
     return face.claimed is not None and face.claimed.reached and face.claimed.person == holder.token
+
+
+def is_answered(face: FaceReading, person: Person | None) -> bool:
+    """Tell whether vision knows who this is, or knows that more frames will not tell."""
+    return (person is not None and face.identified is not None) or (face.doubtful and face.settled)
+
+
+def leaves_holder_doubtful(face: FaceReading | None) -> bool:
+    """Tell whether more frames will not tell if this is the claimed holder."""
+    return face is not None and face.settled and face.claimed is not None and face.claimed.doubtful
+
+
+def compared_with_photo(face: FaceReading, holder: Person) -> bool:
+    """Tell whether this face was compared with the photograph of the holder's own card."""
+    return face.claimed is not None and face.claimed.by_photo and face.claimed.person == holder.token
 
 
 def _judge(attempt: Attempt, profile: Profile, day: _Day, pass_objections: tuple[Reason, ...]) -> _Verdict:
@@ -135,7 +150,11 @@ def _judge(attempt: Attempt, profile: Profile, day: _Day, pass_objections: tuple
         face_objection = _face_beside_card(attempt.face, attempt.holder, required=profile is Profile.CARD_AND_FACE)
         if face_objection is not None:
             objections.append(face_objection)
-        elif attempt.face is not None and is_face_of(attempt.face, attempt.holder) and attempt.holder.has_face:
+        elif (
+            attempt.face is not None
+            and is_face_of(attempt.face, attempt.holder)
+            and (attempt.holder.has_face or compared_with_photo(attempt.face, attempt.holder))
+        ):
             method = Method.CARD_AND_FACE
     return _Verdict(method=method, person=attempt.holder, objections=tuple(objections))
 
@@ -206,7 +225,7 @@ def _face_beside_card(face: FaceReading | None, holder: Person, *, required: boo
     """
     if face is not None and face.problem is FaceProblem.SEVERAL:
         return Reason.FACE_SEVERAL
-    if not holder.has_face:
+    if not holder.has_face and not (face is not None and compared_with_photo(face, holder)):
         if required:
             return Reason.FACE_NOT_ENROLLED
         return Reason.FACE_MISMATCH if face is not None and _is_somebody_else(face, holder) else None
@@ -217,6 +236,8 @@ def _face_beside_card(face: FaceReading | None, holder: Person, *, required: boo
     if is_face_of(face, holder):
         return None
     compared = face.claimed is not None and face.claimed.person == holder.token
+    if compared and face.claimed is not None and face.claimed.doubtful and not _is_somebody_else(face, holder):
+        return Reason.FACE_UNSURE
     if not required and not compared and face.identified is None:
         return None  # nothing could be compared, as after a change of model: the card is a way in by itself
     return Reason.FACE_MISMATCH if compared or _is_somebody_else(face, holder) else Reason.FACE_UNKNOWN
@@ -241,7 +262,7 @@ def _face_alone_objection(face: FaceReading | None, person: Person | None) -> Re
     if face.problem is not None:
         return Reason.FACE_SEVERAL if face.problem is FaceProblem.SEVERAL else Reason.FACE_UNUSABLE
     if person is None or not is_face_of(face, person) or face.identified is None:
-        return Reason.FACE_UNKNOWN
+        return Reason.FACE_UNSURE if face.doubtful else Reason.FACE_UNKNOWN
     if not person.has_face:
         return Reason.FACE_NOT_ENROLLED  # a withdrawn consent: the face counts no more
     return Reason.FACE_ALIKE if person.step_up else None

@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from console_sample import HELD, KEY, LINE, TOKEN, WELL, of_profile, status, told, without
 
-from sentinel.condition import Process
+from recognition.readings import FaceProblem
+from sentinel.condition import Process, Screen
 from sentinel.console import pages
 from sentinel.core.model import Reason
 from sentinel.i18n import text
@@ -75,6 +76,17 @@ def test_the_screen_says_what_the_rules_texts_say(reason):
     words = screen(told("hold", str(reason))).shown
     assert text(f"screen.hold.{reason}", "zh").replace(",", "，") in [word.replace(",", "，") for word in words]
     assert text(f"screen.hold.{reason}", "en") in words
+
+
+@pytest.mark.parametrize("problem", FaceProblem)
+def test_the_person_reads_what_to_do_about_the_face(problem):
+    hinting = replace(WELL, screen=Screen(face=str(problem)))
+    words = screen(status(hinting)).shown
+    assert text(f"screen.face.{problem}", "en") in words
+    held = replace(hinting, screen=replace(hinting.screen, outcome="hold", reason="face-unusable", at_s_ago=1.0))
+    assert text(f"screen.face.{problem}", "en") in screen(status(held)).shown
+    passed = replace(hinting, screen=replace(hinting.screen, outcome="open", reason="accepted", at_s_ago=1.0))
+    assert text("screen.open", "en") in screen(status(passed)).shown, "a hint never replaces the way in"
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])

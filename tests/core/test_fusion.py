@@ -1,7 +1,7 @@
 """Readings of one person become one attempt; readings of two people never do."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import pytest
@@ -156,6 +156,39 @@ def test_an_unknown_face_waits_for_a_card():
     assert attempt is not None
     assert attempt.face_person is None
     assert gate.fuser.deadline(14.0) is None
+
+
+def test_who_is_doubtful_to_the_end_is_handed_to_staff_at_once():
+    gate = Gate(Profile.FACE)
+    doubtful = replace(face_of(None, 10.0), doubtful=True)
+    gate.fuser.see_face(doubtful, None, 10.0)
+    assert gate.fuser.due(10.0) is None, "more frames are asked for"
+    gate.fuser.see_face(replace(doubtful, at_mono=12.0, settled=True), None, 12.0)
+    attempt = gate.fuser.due(12.0)
+    assert attempt is not None
+    assert (attempt.face_person, attempt.face.doubtful) == (None, True)
+
+
+def test_a_holder_who_is_doubtful_to_the_end_is_handed_to_staff_at_once():
+    gate = Gate(Profile.CARD_AND_FACE)
+    assert gate.card(10.0, LI) is None
+    near = Candidate(person=LI.token, similarity=0.38, required=0.4, reached=False, doubtful=True)
+    assert gate.fuser.see_face(replace(face_of(None, 10.5), claimed=near), None, 10.5) is None
+    assert gate.fuser.due(10.5) is None
+    gate.fuser.see_face(replace(face_of(None, 12.0), claimed=near, settled=True), None, 12.0)
+    assert gate.fuser.due(12.0) is not None
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_the_photograph_of_a_card_is_asked_for_only_where_nothing_else_proves_the_holder(profile):
+    without = replace(LI, has_face=False)
+    fuser = Fuser(profile, False, WINDOW_S, REPEAT_S, card_photo=True)
+    fuser.see_card(replace(card_of(without, 10.0), photo=b"wlt"), without, 10.0)
+    needed = profile is Profile.CARD_AND_FACE
+    assert (fuser.claim(10.0), fuser.claimed_photo()) == ((LI.token, b"wlt") if needed else (None, b""))
+    fuser = Fuser(profile, False, WINDOW_S, REPEAT_S, card_photo=True)
+    fuser.see_card(replace(card_of(LI, 10.0), photo=b"wlt"), LI, 10.0)
+    assert fuser.claimed_photo() == b"", "who is enrolled is compared with what is enrolled"
 
 
 def test_an_unknown_face_that_becomes_known_is_due():

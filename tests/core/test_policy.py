@@ -333,7 +333,8 @@ def test_fire_opens_everything():
 
 tokens = st.sampled_from(["li", "wang", "liu"])
 candidates = st.builds(
-    Candidate, person=tokens, similarity=st.floats(-1, 1), required=st.just(0.4), reached=st.booleans()
+    Candidate, person=tokens, similarity=st.floats(-1, 1), required=st.just(0.4), reached=st.booleans(),
+    doubtful=st.booleans(), by_photo=st.booleans(),
 )
 days = st.none() | st.dates(TODAY - timedelta(days=2), TODAY + timedelta(days=2))
 people = st.builds(
@@ -407,7 +408,10 @@ def may_come_in(person: Person | None) -> bool:
 
 def shows(face: FaceReading | None, person: Person | None) -> bool:
     """Written again from the rule, not from the code."""
-    if face is None or person is None or face.problem is not None or not person.has_face:
+    if face is None or person is None or face.problem is not None:
+        return False
+    by_photo = face.claimed is not None and face.claimed.by_photo and face.claimed.person == person.token
+    if not person.has_face and not by_photo:
         return False
     answers = [c for c in (face.identified, face.claimed) if c is not None and c.reached]
     return any(c.person == person.token for c in answers) and (
@@ -464,3 +468,47 @@ def test_a_high_temperature_always_stops_and_is_always_told(parts, policy, trust
 def test_each_reason_is_told_once(parts, policy):
     reasons = decide(parts, policy, today=TODAY, clock_trusted=True).reasons
     assert len(set(reasons)) == len(reasons)
+
+
+NEAR_LI = Candidate(person="li", similarity=0.38, required=0.4, reached=False, doubtful=True)
+PHOTO_OF_LIU = Candidate(person="liu", similarity=0.5, required=0.36, reached=True, by_photo=True)
+
+
+@pytest.mark.parametrize(
+    ("parts", "profile"),
+    [
+        (attempt(face=replace(FACE, doubtful=True, settled=True)), Profile.FACE),
+        (attempt(card=CARD, holder=LI, face=replace(FACE, claimed=NEAR_LI)), Profile.CARD_AND_FACE),
+        (attempt(card=CARD, holder=LI, face=replace(FACE, claimed=NEAR_LI)), Profile.FACE),
+    ],
+)
+def test_who_is_so_near_that_it_may_be_true_is_shown_to_staff_as_unsure(parts, profile):
+    decision = judged(parts, profile)
+    assert (decision.outcome, decision.reasons) == (Outcome.HOLD, (Reason.FACE_UNSURE,))
+
+
+def test_a_doubtful_face_that_is_somebody_elses_is_a_mismatch():
+    face = replace(looks_like(WANG), claimed=NEAR_LI)
+    decision = judged(attempt(card=CARD, holder=LI, face=face, face_person=WANG), Profile.CARD_AND_FACE)
+    assert decision.reasons == (Reason.FACE_MISMATCH,)
+
+
+def test_a_holder_with_nothing_enrolled_is_proven_by_the_cards_own_photograph():
+    shown = attempt(card=CARD, holder=OLD_LIU, face=replace(FACE, claimed=PHOTO_OF_LIU))
+    decision = judged(shown, Profile.CARD_AND_FACE)
+    assert (decision.outcome, decision.method) == (Outcome.OPEN, Method.CARD_AND_FACE)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (replace(PHOTO_OF_LIU, reached=False, similarity=0.1), Reason.FACE_MISMATCH),
+        (replace(PHOTO_OF_LIU, reached=False, similarity=0.33, doubtful=True), Reason.FACE_UNSURE),
+        (replace(PHOTO_OF_LIU, by_photo=False), Reason.FACE_NOT_ENROLLED),  # a template whose consent was withdrawn
+        (replace(PHOTO_OF_LIU, person="li"), Reason.FACE_NOT_ENROLLED),
+    ],
+)
+def test_only_the_holders_own_photograph_proves_the_holder(answer, reason):
+    shown = attempt(card=CARD, holder=OLD_LIU, face=replace(FACE, claimed=answer))
+    decision = judged(shown, Profile.CARD_AND_FACE)
+    assert (decision.outcome, decision.reasons) == (Outcome.HOLD, (reason,))

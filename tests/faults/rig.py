@@ -29,9 +29,10 @@ from sentinel.devices import fitted, readers
 from sentinel.events import Asked, Event, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
-from sentinel.lane import Lane, Rules, Times
+from sentinel.lane import Lane
 from sentinel.passes import Issuers, PassDesk, key_id, write_pass
 from sentinel.record import Place
+from sentinel.rules import Rules, Times
 from sentinel.senses import Senses
 from sentinel.supervise import Worker
 from sentinel.thermometer import Thermometer

@@ -49,11 +49,11 @@ def test_nobody_enrolled_means_nobody_identified(staged):
 
 
 def test_a_claim_is_judged_by_its_own_limit(staged):
-    staged.embedder.vector = like(0.45)
+    staged.embedder.vector = like(0.47)
     reading = enrol(staged, anna=ANNA).look(FRAME, 1.0, "anna")
     assert reading.claimed.reached
     assert reading.claimed.required == 0.4
-    assert reading.identified is None, "0.45 proves a claim, and names nobody among everybody"
+    assert reading.identified is None, "0.47 proves a claim, and names nobody among everybody"
 
 
 def test_a_false_claim_is_answered_with_no(staged):
@@ -196,6 +196,7 @@ def test_the_last_face_is_forgotten_when_it_is_not_the_one_in_view(then, staged)
 
 
 def test_a_blink_of_blur_does_not_forget_the_face(staged):
+    staged.embedder.vector = like(0.52)  # not decided by one frame
     enrol(staged, anna=ANNA).look(FRAME, 10.0)
     assert staged.look((FRAME * 0.03).astype(np.uint8), 10.1).problem is FaceProblem.DARK
     assert staged.recheck("anna", 10.2).claimed.reached

@@ -1,0 +1,32 @@
+"""Say what a lane goes by: the settings that decisions follow, and the clocks."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from drivers.readings import Leaf
+from sentinel.core.model import Policy
+from sentinel.record import Place
+from sync.entry import Stamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The settings that decisions follow."""
+
+    policy: Policy
+    place: Place
+    pulse_s: float
+    exit_leaf: Leaf  # the one that the exit button opens
+    trusted_uids: frozenset[int]  # whose word about the operator's name is taken: our own user and root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """The clocks of a lane: one for durations, the day by which dates are judged, and what is written into entries."""
+
+    today: Callable[[], date]
+    clock_trusted: Callable[[], bool]
+    stamp: Callable[[], Stamp]
+    mono: Callable[[], float] = time.monotonic
