@@ -320,3 +320,26 @@ def test_a_covered_face_is_told_and_not_compared(name, wear, colour, problem, sc
     reading = pipeline.look(wear(frame, face.landmarks, colour), 0.0)
     assert reading.problem is problem
     assert reading.nearest_similarity is None
+
+
+def card_photo(faces_dir, name):
+    """Return a portrait as a card holds it: 102 by 126 pixels, of a harsh codec."""
+    picture = cv2.imread(str(faces_dir / f"{name}.jpg"))
+    height, width = picture.shape[:2]
+    used = min(width, height * 102 // 126)
+    left = (width - used) // 2
+    small = cv2.resize(picture[: used * 126 // 102, left : left + used], (102, 126), interpolation=cv2.INTER_AREA)
+    return cv2.imdecode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR)
+
+
+@pytest.mark.models
+@pytest.mark.parametrize(("on_card", "comes"), [("person_a_1", "person_a_2"), ("person_b_2", "person_b_1")])
+def test_a_cards_photograph_of_102_pixels_proves_its_holder_and_nobody_else(
+    on_card, comes, scene, pipeline, faces_dir
+):
+    assert pipeline.show_photo("holder", card_photo(faces_dir, on_card))
+    holder = [pipeline.look(scene(comes, seed), PERIOD_S * seed, "holder") for seed in range(3)][-1]
+    assert holder.claimed.reached and holder.claimed.by_photo
+    pipeline.forget()
+    other = [pipeline.look(scene("impostor_2", seed), 5 + PERIOD_S * seed, "holder") for seed in range(3)][-1]
+    assert not other.claimed.reached and not other.claimed.doubtful
