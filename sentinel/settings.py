@@ -112,6 +112,7 @@ class Face:
     similarity_one_to_many: float = setting(0.0, least=0.43, most=0.90, zero="by gallery size")
     min_face_px: int = setting(80, least=40, most=1000, unit="px")
     detector_width: int = setting(320, least=160, most=1280, unit="px")
+    template_days: int = setting(1095, least=30, most=3650, unit="days")
     threads: int = setting(1, least=1, most=8)
 
 
