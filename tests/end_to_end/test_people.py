@@ -83,7 +83,7 @@ UNREADABLE = {  # what a line must say when it is refused → the line
     "number: expected text in quotes; not a number": {"name": "样本戊", "number": int(E.replace("X", "0"))},
     "number is missing; name and number are needed": {"name": "样本戊", "number": " - "},
     "pictures: expected a list of files": {"name": "样本戊", "number": E, "pictures": 5},
-    "pictures: expected text in quotes; not null": {"name": "样本戊", "number": E, "pictures": [None], "consent": CONSENT},
+    "pictures: expected text in quotes; not null": {"name": "样本戊", "number": E, "pictures": [None]},
     "pictures holds half a character or a zero byte": {"name": "样本戊", "number": E, "pictures": ["\0"]},
     "consent: expected an object, as in": {"name": "样本戊", "number": E, "consent": True},
     'valid_until: expected a day as in "2027-12-31"': {"name": "样本戊", "number": E, "valid_until": "20271231"},
