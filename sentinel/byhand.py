@@ -43,9 +43,9 @@ DOCUMENTS = ("id-card", "passport", "other", "none")
 _PASS_ID, _KEY_ID, _GATE = (re.compile(form) for form in ("[0-9a-f]{16}", "[0-9a-f]{8}", "[a-z0-9-]{1,32}"))
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _MOST_TEMPLATES = 1000
-_CONSENT_ACTS = ("enrolled", "re-enrolled", "imported", "removed")
+CONSENT_ACTS = ("enrolled", "re-enrolled", "imported", "removed")
 TEMPLATE_ACTS = ("quarantined", "released", "dropped", "re-embedded")
-TEMPLATE_REASONS = ("closer-to-other", "alike-other", "not-me", "by-staff", "model-changed")
+TEMPLATE_REASONS = ("closer-to-other", "alike-other", "unlike-before", "not-me", "by-staff", "model-changed")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 Paper = Consent | TemplateChange | GalleryMove | Grant | Revocation | Calibration  # written down, nothing moves
 _REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{8,64}")
@@ -162,7 +162,7 @@ def _consent(request: Mapping[str, Any], request_id: str, operator: str) -> Cons
     return Consent(
         request=request_id,
         person=_formed(request, "person", _TOKEN),
-        act=_one_of(request, "act", _CONSENT_ACTS),
+        act=_one_of(request, "act", CONSENT_ACTS),
         consent=str(request.get("consent", "")),
         operator=operator,
         templates=_count(request, "templates", _MOST_TEMPLATES),

@@ -8,7 +8,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -17,6 +17,7 @@ from pathlib import Path
 from recognition.errors import FaceUnusable
 from sentinel import roster
 from sentinel.core.errors import DataError, SentinelError
+from sentinel.enrol_camera import WANTED, take_shots
 from sentinel.enrol_lines import RosterLine, read_line, read_rows, row_line
 from sentinel.enrol_report import Report
 from sentinel.enroller import Enroller, NoPictureServes
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="sentinel-enrol", description="For people: sentinelctl people add")
     parser.add_argument("--config")
     parser.add_argument("--csv", type=Path)
+    parser.add_argument("--camera", action="store_true")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--encoding", default="utf-8")
     parser.add_argument("--report", type=Path)
@@ -77,7 +79,7 @@ def _enrol(desk: Desk, enroller: Enroller, args: argparse.Namespace) -> int:
     rows = _csv_lines(args) if args.csv else []
     report = Report(total=len(rows), each_line=not args.csv)
     try:
-        for number, read in rows if args.csv else _json_lines(sys.stdin.buffer):
+        for number, read in rows if args.csv else _with_camera(desk, enroller) if args.camera else _stdin_lines():
             taken = _take(desk, enroller, report, number, read)
             if taken and report.added % _PUBLISH_EVERY == 0 and not args.dry_run:
                 desk.publish()
@@ -89,9 +91,29 @@ def _enrol(desk: Desk, enroller: Enroller, args: argparse.Namespace) -> int:
     return DataError.exit_code if report.refused else 0
 
 
-def _json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Callable[[], RosterLine]]]:
+def _stdin_lines() -> Iterator[tuple[int, Callable[[], RosterLine]]]:
     today = date.today()
-    return ((number, partial(read_line, line, today)) for number, line in enumerate(lines, 1) if line.strip())
+    lines = enumerate(sys.stdin.buffer, 1)
+    return ((number, partial(read_line, line, today)) for number, line in lines if line.strip())
+
+
+def _with_camera(desk: Desk, enroller: Enroller) -> Iterator[tuple[int, Callable[[], RosterLine]]]:
+    """Return the one line, to be read while its person stands before the camera.
+
+    Raises: DataError when there are more lines: nobody could tell who stands there.
+    """
+    lines = [line for line in sys.stdin.buffer if line.strip()]
+    if len(lines) != 1:
+        raise DataError(f"with the camera one line is taken, not {len(lines)}; enrol one person after the other")
+    yield 1, partial(_line_with_shots, desk, enroller, lines[0])
+
+
+def _line_with_shots(desk: Desk, enroller: Enroller, line: bytes) -> RosterLine:
+    names = [f"shot {number + 1}" for number in range(WANTED)]
+    wanted = read_line(line, date.today(), pictures=names)  # what is wrong with it is told before anybody poses
+    say = partial(print, file=sys.stderr, flush=True)
+    enroller.shots = take_shots(desk.settings.camera, enroller.ready(), say)
+    return dataclasses.replace(wanted, pictures=tuple(enroller.shots))
 
 
 def _csv_lines(args: argparse.Namespace) -> list[tuple[int, Callable[[], RosterLine]]]:

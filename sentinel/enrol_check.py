@@ -6,6 +6,7 @@
     more good ones than are kept                  → refused, `spare`; the most different stay
     closer to somebody else than to the person    → kept in quarantine, `closer-to-other`
     as like somebody else as one person's are     → kept in quarantine, `alike-other`
+    unlike every template that the person had     → kept in quarantine, `unlike-before`
 
 Who was enrolled first stays in use: else whoever enrols could put everybody else aside.
 """
@@ -16,7 +17,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from recognition.gallery import Match, threshold_one_to_many
+from recognition.gallery import Match
 from sentinel.roster import Member
 
 MOST_TEMPLATES = 5  # from three on little is gained (face-pipeline D: misses 0.08 % with three, 0.05 % with five)
@@ -24,6 +25,9 @@ SAME_PICTURE = 0.98  # two pictures of one person in other light have 0.75, the 
 # As alike as two pictures of one person (0.75 on average). By the tail that gives 1 in 10 million at 0.593, strangers
 # reach it about once in 100 million comparisons: among 10,000 people with five templates it is a twin or a mistake.
 ALIKE = 0.65
+# Who has one template only cannot be closer to somebody else than to the own others. At 0.545 a stranger is taken for
+# one of 10,000 once in a hundred times (face-pipeline D); two pictures of one person are below it in 5 of 100 pairs.
+ALIKE_ALONE = 0.545
 _NOBODY = -2.0  # below every cosine
 
 
@@ -94,13 +98,22 @@ def _most_different(alike: np.ndarray, first: int, numbers: Sequence[int]) -> tu
     return tuple(kept)
 
 
+def is_unlike(vectors: np.ndarray, before: Sequence[np.ndarray], same_person: float) -> bool:
+    """Tell whether none of the new templates is like one that the person had: it may be somebody else's face.
+
+    Shape: vectors float32[n, d], before each float32[d], of unit length.
+    """
+    return bool(before) and float((vectors @ np.stack(before).T).max()) < same_person
+
+
 class Crowd:
     """Everybody's templates of one model, growing as people are enrolled."""
 
     def __init__(self, model: str, members: Iterable[Member] = (), one_to_many: float = 0.0) -> None:
-        """Take the members in. Unit: one_to_many is the similarity to be identified, 0 by the number of templates."""
+        """Take the members in. Unit: one_to_many is the similarity that identifies, where a site or a pack sets it."""
         self._model = model
-        self._one_to_many = one_to_many
+        self._alone = one_to_many or ALIKE_ALONE
+        self._alike = max(ALIKE, one_to_many)
         self._rows = np.empty((0, 0), np.float32)
         self._used = 0
         self._tokens: list[str] = []  # the owner of each row; "" for a row that is empty again
@@ -145,15 +158,14 @@ class Crowd:
 
         Shape: vectors float32[n, d], rows of unit length.
         """
-        required = self._one_to_many or threshold_one_to_many(self._used)
         found = {}
         for number, vector in enumerate(vectors):
             other = self.nearest_other(token, vector)
             if other is None:
                 continue
             own = np.delete(vectors, number, axis=0) @ vector
-            if other.similarity > (float(own.max()) if len(own) else required):
+            if other.similarity > (float(own.max()) if len(own) else self._alone):
                 found[number] = ("closer-to-other", other.person)
-            elif other.similarity >= max(ALIKE, required):
+            elif other.similarity >= self._alike:
                 found[number] = ("alike-other", other.person)
         return found

@@ -4,7 +4,7 @@ import csv
 import difflib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -43,12 +43,15 @@ class RosterLine:
     expires: date | None = None  # of the templates; by the settings and the age when nothing is said
 
 
-def read_line(line: bytes, today: date) -> RosterLine:
-    """Return what this line of JSON says.
+def read_line(line: bytes, today: date, *, pictures: Sequence[str] = ()) -> RosterLine:
+    """Return what this line of JSON says; `pictures` are those that a camera will take, and the line names none then.
 
     Raises: DataError naming the key that is unknown, missing or of the wrong form; never the value, it is personal.
     """
-    return line_of(_object(line), today)
+    told = _object(line)
+    if pictures and "pictures" in told:
+        raise DataError("pictures: the camera takes them; leave this key out, or enrol without --camera")
+    return line_of({**told, "pictures": list(pictures)} if pictures else told, today)
 
 
 def line_of(told: Mapping[str, Any], today: date) -> RosterLine:

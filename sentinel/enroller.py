@@ -15,7 +15,7 @@ from recognition.pipeline import Pipeline
 from sentinel import gallery_papers, roster
 from sentinel.core.consent import ConsentGiven, expiry_of
 from sentinel.core.errors import DataError
-from sentinel.enrol_check import Crowd, Picked, PictureProblem, pick
+from sentinel.enrol_check import Crowd, Picked, PictureProblem, is_unlike, pick
 from sentinel.enrol_lines import RosterLine
 from sentinel.enrol_report import Note
 from sentinel.settings import Settings
@@ -61,6 +61,7 @@ class Enroller:
         self, settings: Settings, vault: Vault, members: Mapping[str, roster.Member], *, dry_run: bool = False
     ) -> None:
         """Remember whom to compare with; the models are loaded when the first picture comes."""
+        self.shots: Mapping[str, np.ndarray] = {}  # pictures that a camera took, by the names that a line gives them
         self._settings = settings
         self._vault = vault
         self._members = members
@@ -111,7 +112,7 @@ class Enroller:
         if not picked.kept:
             raise NoPictureServes(notes)
         chosen = [candidates[number] for number in picked.kept]
-        suspects = self._suspects(member.token, chosen)
+        suspects = self._suspects(known, chosen)
         kept = [one.template for number, one in enumerate(chosen) if number not in suspects]
         aside = [replace(chosen[number].template, why=why, other=other) for number, (why, other) in suspects.items()]
         pictures = self._pictures(chosen) if consent.keep_picture else {}
@@ -127,8 +128,10 @@ class Enroller:
         expires = line.expires or expiry_of(line.number, date.today(), self._settings.face.template_days)
         for path in line.pictures or ():
             try:
-                pixels = read_picture(path)
-                template, vector = self.template(pixels, consent=consent.ref, source="picture", expires=expires)
+                shot = self.shots.get(path)
+                pixels = read_picture(path) if shot is None else shot
+                source = "picture" if shot is None else "camera"
+                template, vector = self.template(pixels, consent=consent.ref, source=source, expires=expires)
             except _Unreadable as error:
                 notes.append(_refused(path, error.problem, str(error)))
             except FaceUnusable as error:
@@ -173,11 +176,16 @@ class Enroller:
         vectors = np.stack([one.vector for one in candidates])
         return pick(vectors, self._settings.face.similarity_one_to_one, bad)
 
-    def _suspects(self, token: str, chosen: list[_Candidate]) -> dict[int, tuple[str, str]]:
+    def _suspects(self, known: roster.Member, chosen: list[_Candidate]) -> dict[int, tuple[str, str]]:
+        model = self.ready().model
         if self._crowd is None:
             one_to_many = self._settings.face.similarity_one_to_many
-            self._crowd = Crowd(self.ready().model, self._members.values(), one_to_many)
-        return self._crowd.suspects(token, np.stack([one.vector for one in chosen]))
+            self._crowd = Crowd(model, self._members.values(), one_to_many)
+        vectors = np.stack([one.vector for one in chosen])
+        before = [np.frombuffer(one.vector, "<f4") for one in known.templates if one.model == model]
+        unlike = is_unlike(vectors, before, self._settings.face.similarity_one_to_one)
+        changed = dict.fromkeys(range(len(chosen)), ("unlike-before", "")) if unlike else {}
+        return changed | self._crowd.suspects(known.token, vectors)
 
     def _pictures(self, chosen: list[_Candidate]) -> dict[str, bytes]:
         """Return the part of each picture that another model will need, where it serves as well as the whole."""
@@ -284,5 +292,6 @@ def _refused(file: str, reason: str, told: str) -> Note:
 
 
 def _set_aside(file: str, why: str, other: str) -> Note:
-    told = f"the face is closer to {other[:8]} than it may be; look at both: sentinelctl people quarantine"
+    like = f"closer to {other[:8]} than it may be" if other else "unlike this person's face before"
+    told = f"the face is {like}; look at both: sentinelctl people quarantine"
     return Note(line=0, outcome="quarantined", file=file, reason=why, told=told)

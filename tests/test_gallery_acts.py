@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 from gallery_sample import CONSENT, face, member, template
 
+from sentinel.byhand import CONSENT_ACTS, TEMPLATE_ACTS, TEMPLATE_REASONS
 from sentinel.core.citizen import check_digit
 from sentinel.core.consent import Giver
 from sentinel.core.errors import UsageError
@@ -101,3 +102,10 @@ def test_who_has_turned_fourteen_is_asked_themselves():
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_hint_has_words(lang):
     assert [hint for hint in HINTS if f"people.hint.{hint}" not in catalogue(lang)] == []
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_every_act_and_reason_of_the_ledger_has_words(lang):
+    acts = (*TEMPLATE_ACTS, *CONSENT_ACTS, "exported")
+    wanted = [*(f"status.what.{act}" for act in acts), *(f"status.code.{reason}" for reason in TEMPLATE_REASONS)]
+    assert [key for key in wanted if key not in catalogue(lang)] == []

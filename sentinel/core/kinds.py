@@ -148,7 +148,7 @@ class TemplateChange:
     operator: str
     person: str
     act: str  # "quarantined", "released", "dropped" or "re-embedded"
-    reason: str  # "closer-to-other", "alike-other", "not-me", "by-staff" or "model-changed"
+    reason: str  # see sentinel/byhand.py, TEMPLATE_REASONS
     templates: int  # that it is about
     left: int  # that stay in use
     model: str

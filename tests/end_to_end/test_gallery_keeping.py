@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import shutil
 from datetime import date, timedelta
 
@@ -241,3 +242,38 @@ def test_an_enrolment_keeps_no_picture_without_consent_and_only_the_face_with_it
     assert all(data not in path.read_bytes() for data in found.values())
     add(quiet, {"name": "样本甲", "number": number_of(1), "pictures": []})
     assert dict(roster.pictures(path, Vault.open(quiet.directory / "secrets"), ids)) == {}
+
+
+def camera_shows(stage, *pictures):
+    """Let the gate's camera show these pictures over and over, half a second each."""
+    folder = stage.directory / "shown"
+    folder.mkdir()
+    for number, picture in enumerate(pictures):
+        shutil.copy(picture, folder / f"{number}.jpg")
+    settings = stage.config.read_text()
+    source = next(line for line in settings.splitlines() if line.startswith("source") and "camera" in line)
+    stage.config.write_text(settings.replace(source, f'source = "folder://{folder}?fps=2&loop=1"'))
+
+
+def test_the_camera_enrols_who_stands_before_it_and_refuses_who_came_by(quiet, faces_dir):
+    camera_shows(quiet, *(faces_dir / name for name in ("obama.jpg", "obama2.jpg", "impostor_2.jpg", "obama3.jpg")))
+    person = synthetic_person("样本甲", number_of(1))
+    del person["pictures"]
+    two = "\n".join(json.dumps(line) for line in (person, person))
+    assert quiet.ctl("people", "add", "--camera", stdin=two).returncode == 65
+    done = quiet.ctl("people", "add", "--camera", stdin=json.dumps(person))
+    assert done.returncode == 0, done.stderr
+    assert "somebody else than the other pictures" in done.stderr
+    (member,) = members(quiet).values()
+    assert {template.source for template in member.templates} == {"camera"}
+    assert len(member.templates) == 3
+
+
+def test_another_face_under_a_known_number_is_not_used_until_somebody_looked(quiet, faces_dir):
+    person = synthetic_person("样本甲", number_of(1), [faces_dir / "obama.jpg"])
+    add(quiet, person)
+    done = add(quiet, {**person, "pictures": [str(faces_dir / "biden.jpg")]})
+    assert "unlike this person's face before" in done.stderr
+    (now,) = listed(quiet)
+    assert (now["templates"], now["quarantined"]) == (0, 1)
+    assert [entry["reason"] for entry in entries(quiet, "template")] == ["unlike-before"]
