@@ -106,6 +106,33 @@ def is_unlike(vectors: np.ndarray, before: Sequence[np.ndarray], same_person: fl
     return bool(before) and float((vectors @ np.stack(before).T).max()) < same_person
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A template in use that looks like somebody else: whose it is, its id, why, and whom it is like."""
+
+    token: str
+    template: str
+    why: str
+    other: str
+
+
+def suspects_of_all(members: Iterable[Member], one_to_many: float = 0.0) -> list[Suspect]:
+    """Return every template in use that is closer to somebody else than it may be, of both sides of a pair.
+
+    Unit: one_to_many is the similarity that identifies, where a site or a pack sets it.
+    """
+    everybody = tuple(members)
+    found = []
+    for model in sorted({one.model for member in everybody for one in member.templates}):
+        crowd = Crowd(model, everybody, one_to_many)
+        for member in everybody:
+            mine = [one for one in member.templates if one.model == model]
+            vectors = np.stack([np.frombuffer(one.vector, "<f4") for one in mine]) if mine else np.empty((0, 0))
+            for number, (why, other) in crowd.suspects(member.token, vectors).items():
+                found.append(Suspect(token=member.token, template=mine[number].id, why=why, other=other))
+    return found
+
+
 class Crowd:
     """Everybody's templates of one model, growing as people are enrolled."""
 

@@ -44,13 +44,13 @@ def dropped(member: Member, ids: Collection[str]) -> Change:
     return Change(member=replace(member, quarantined=left), about=chosen)
 
 
-def set_aside(member: Member, ids: Collection[str], why: str) -> Change:
+def set_aside(member: Member, ids: Collection[str], why: str, other: str = "") -> Change:
     """Put templates in use, or all of them, into quarantine.
 
     Raises: UsageError when one of the ids is not there.
     """
     chosen = _chosen(member.templates, ids)
-    aside = tuple(replace(template, why=why) for template in chosen)
+    aside = tuple(replace(template, why=why, other=other) for template in chosen)
     left = tuple(template for template in member.templates if template not in chosen)
     return Change(member=replace(member, templates=left, quarantined=(*member.quarantined, *aside)), about=aside)
 

@@ -44,7 +44,7 @@ CREATE TABLE pictures (id TEXT PRIMARY KEY, picture BLOB NOT NULL, picture_key T
 CREATE INDEX templates_of ON templates(token);
 """
 _COLUMNS = {
-    1: "token, model, vector, vector_key, consent, made_at, '', '', NULL, NULL, 0",
+    1: "token, model, vector, vector_key, consent, made_at, NULL, '', NULL, NULL, 0",
     2: "token, model, vector, vector_key, consent, made_at, id, source, quality, expires, picture",
 }
 
@@ -212,7 +212,7 @@ def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> T
         vector=unseal(key, vector) if unseal else b"",
         consent=consent,
         made_at=made_at,
-        id=id_ or hashlib.sha256(vector).hexdigest()[:12],
+        id=hashlib.sha256(vector).hexdigest()[:12] if id_ is None else id_,
         source=source,
         quality=Figures(**json.loads(quality)) if quality else None,
         expires=date.fromisoformat(expires) if expires else None,

@@ -3,7 +3,7 @@
 import numpy as np
 from gallery_sample import axis, face, member, template
 
-from sentinel.enrol_check import MOST_TEMPLATES, Crowd, PictureProblem, is_unlike, pick
+from sentinel.enrol_check import MOST_TEMPLATES, Crowd, PictureProblem, Suspect, is_unlike, pick, suspects_of_all
 
 SAME = 0.40
 
@@ -120,3 +120,13 @@ def test_a_face_that_is_unlike_all_of_before_is_noticed_and_one_like_any_is_not(
     assert is_unlike(looks((2, 2), (2, 3)), before, SAME)
     assert not is_unlike(looks((2, 2), (1, 3)), before, SAME)
     assert not is_unlike(looks((2, 2)), [], SAME), "who comes first is unlike nobody"
+
+
+def test_a_look_at_all_finds_both_sides_of_a_pair_and_nobody_else():
+    first, second = member(1, template(face(1, 0), "1a")), member(2, template(face(1, 1), "2a"))
+    other = member(3, template(face(3, 0), "3a"), template(face(3, 1), "3b"))
+    assert suspects_of_all([first, other]) == []
+    assert suspects_of_all([first, second, other, member(4)]) == [
+        Suspect(token=one.token, template=one.templates[0].id, why="closer-to-other", other=two.token)
+        for one, two in ((first, second), (second, first))
+    ]

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from sentinel.cli import add_nouns, add_verb, people_gallery, render
+from sentinel.cli import add_nouns, add_verb, people_archive, people_gallery, render
 from sentinel.cli.people_gallery import one_of
 from sentinel.core.errors import UsageError
 from sentinel.i18n import text
@@ -64,6 +64,7 @@ def add(subparsers: Any) -> None:
     removing.add_argument("token", help="the token, or its first digits, as in: sentinelctl people list")
     removing.add_argument("--yes", action="store_true", help="do not ask")
     people_gallery.add(nouns)
+    people_archive.add(nouns)
 
 
 def run_add(args: argparse.Namespace) -> int:

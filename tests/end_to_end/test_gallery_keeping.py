@@ -125,6 +125,7 @@ def test_somebody_elses_pictures_stay_in_quarantine_until_a_verb(quiet, faces_di
 
     assert quiet.ctl("people", "release", second["token"][:8]).returncode == 0
     assert [person["templates"] for person in listed(quiet)] == [2, 1]
+    assert quiet.ctl("people", "check").returncode == 1, "whom staff released is still found by who looks at all"
     assert quiet.ctl("people", "drop", second["token"][:8]).returncode == 64, "there is nothing to drop any more"
     told = [(entry["act"], entry["reason"], entry.get("other")) for entry in entries(quiet, "template")]
     assert told == [("quarantined", "closer-to-other", first["token"]), ("released", "by-staff", first["token"])]
