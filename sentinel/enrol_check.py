@@ -168,17 +168,18 @@ class Crowd:
         self._used += 1
         self._tokens.append(token)
 
-    def nearest_other(self, token: str, vector: np.ndarray) -> Match | None:
-        """Return who of the others is most similar to this vector; None when there is nobody.
+    def nearest_others(self, token: str, vectors: np.ndarray) -> list[Match | None]:
+        """Return for each vector who of the others is most similar; None when there is nobody.
 
-        Shape: float32[d] of unit length.
+        Shape: float32[n, d], rows of unit length.
         """
-        if not self._used:
-            return None
-        alike = self._rows[: self._used] @ vector
-        alike[[*self._places[""], *self._places.get(token, [])]] = _NOBODY
-        best = int(alike.argmax())
-        return Match(self._tokens[best], float(alike[best])) if alike[best] > _NOBODY else None
+        if not self._used or not len(vectors):
+            return [None] * len(vectors)
+        alike = vectors @ self._rows[: self._used].T
+        alike[:, [*self._places[""], *self._places.get(token, [])]] = _NOBODY
+        best = alike.argmax(axis=1)
+        found = [Match(self._tokens[place], float(row[place])) for row, place in zip(alike, best, strict=True)]
+        return [match if match.similarity > _NOBODY else None for match in found]
 
     def suspects(self, token: str, vectors: np.ndarray) -> dict[int, tuple[str, str]]:
         """Return which of a person's new templates are to be set aside, with the reason and whom they are like.
@@ -186,11 +187,10 @@ class Crowd:
         Shape: vectors float32[n, d], rows of unit length.
         """
         found = {}
-        for number, vector in enumerate(vectors):
-            other = self.nearest_other(token, vector)
+        for number, other in enumerate(self.nearest_others(token, vectors)):
             if other is None:
                 continue
-            own = np.delete(vectors, number, axis=0) @ vector
+            own = np.delete(vectors, number, axis=0) @ vectors[number]
             if other.similarity > (float(own.max()) if len(own) else self._alone):
                 found[number] = ("closer-to-other", other.person)
             elif other.similarity >= self._alike:

@@ -92,7 +92,7 @@ def test_nobody_is_compared_with_themselves_or_with_what_was_replaced():
     me = member(1, template(face(1, 0), "1a"))
     everybody = crowd(me)
     assert everybody.suspects(me.token, looks((1, 1))) == {}
-    assert everybody.nearest_other(me.token, face(1, 1)) is None
+    assert everybody.nearest_others(me.token, looks((1, 1))) == [None]
     everybody.put(member(1, template(face(3, 0), "3a")))
     assert everybody.suspects(member(2).token, looks((1, 1))) == {}
     assert set(everybody.suspects(member(2).token, looks((3, 1)))) == {0}
@@ -111,7 +111,7 @@ def test_a_crowd_finds_whom_a_plain_search_finds():
     for serial in (0, 7, 299):
         others = rows @ rows[serial]
         others[serial] = -2
-        match = everybody.nearest_other(member(serial).token, rows[serial])
+        (match,) = everybody.nearest_others(member(serial).token, rows[serial : serial + 1])
         assert match.person == member(int(others.argmax())).token
 
 

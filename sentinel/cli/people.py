@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.cli import add_nouns, add_verb, people_archive, people_gallery, render
-from sentinel.cli.people_gallery import one_of
+from sentinel.cli.people_gallery import one_of, one_thread
 from sentinel.core.errors import UsageError
 from sentinel.i18n import text
 from sentinel.phrases import listing
@@ -82,14 +82,14 @@ def run_add(args: argparse.Namespace) -> int:
         if not args.csv.is_file() or not folder.is_dir():
             raise UsageError(f"{args.csv} is no file or {folder} no folder; see: sentinelctl people add --help")
         command += ["--csv", str(args.csv), "--folder", str(folder), "--encoding", args.encoding]
-        return subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode
+        return subprocess.run(command, check=False, stdin=subprocess.DEVNULL, env=one_thread()).returncode
     if args.source == "-":
-        return subprocess.run(command, check=False).returncode
+        return subprocess.run(command, check=False, env=one_thread()).returncode
     source = Path(args.source)
     if not source.is_file():
         raise UsageError(f"{source} is no file; give a file of JSON lines, see: sentinelctl people add --help")
     with source.open("rb") as lines:
-        return subprocess.run(command, stdin=lines, check=False).returncode
+        return subprocess.run(command, stdin=lines, check=False, env=one_thread()).returncode
 
 
 def run_list(args: argparse.Namespace) -> int:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.cli import add_verb
-from sentinel.cli.people_gallery import Book, book_of
+from sentinel.cli.people_gallery import Book, book_of, one_thread
 from sentinel.core.errors import DataError, UsageError
 from sentinel.i18n import text
 from sentinel.settings import load
 
 _MOST_ARCHIVE_BYTES = 2**31
+_PUBLISH_EVERY = 200  # people: so many consents may be in the ledger whose templates a power cut takes back
 
 
 def add(nouns: Any) -> None:
@@ -102,6 +103,7 @@ def _picture_ids(people: list[Any]) -> list[str]:
 
 def run_import(args: argparse.Namespace) -> int:
     """Check the archive whole, show the plan, and with a yes take it."""
+    one_thread()
     from sentinel import gallery_archive
     from sentinel.gallery_import import plan_import
 
@@ -140,13 +142,15 @@ def _take(book: Book, archive: Any, plan: Any) -> None:
                 book.keep(gallery_papers.template_request(member, some, act="quarantined", reason=why))
             book.members[member.token] = member
             done.append(member)
+            if len(done) % _PUBLISH_EVERY == 0:
+                book.publish(archive.pictures)
     finally:
         if done:
             ids = {one.id for member in done for one in (*member.templates, *member.quarantined)}
             pictures = {id_: data for id_, data in archive.pictures.items() if id_ in ids}
             signer = gallery_archive.signer_id(archive.signer)
             told = {"pictures": len(pictures), "sha256": archive.sha256, "signer": signer}
-            book.publish(pictures)
+            book.publish(archive.pictures)
             book.keep(gallery_papers.gallery_request(done, act="imported", **told))
 
 
