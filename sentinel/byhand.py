@@ -10,12 +10,23 @@ from typing import Any
 from sentinel.core.admission import GRANT_REASONS, MOST_USES, REVOKE_REASONS
 from sentinel.core.calibration import OFFSET_MOST_K, Method
 from sentinel.core.citizen import tidy_number, valid_number
+from sentinel.core.consent import Giver
 from sentinel.core.errors import UsageError
-from sentinel.core.kinds import Calibration, Consent, Grant, Opening, Registration, Revocation, body_of
+from sentinel.core.kinds import (
+    Calibration,
+    Consent,
+    GalleryMove,
+    Grant,
+    Opening,
+    Registration,
+    Revocation,
+    TemplateChange,
+    body_of,
+)
 from sentinel.core.model import PassKind
 from sync.entry import Entry, Stamp, parse_key
 
-VERBS = ("register", "open", "consent", "grant", "revoke", "calibrate")
+VERBS = ("register", "open", "consent", "template", "gallery", "grant", "revoke", "calibrate")
 REASONS = (
     "forgot-card",
     "card-unreadable",
@@ -32,6 +43,11 @@ DOCUMENTS = ("id-card", "passport", "other", "none")
 _PASS_ID, _KEY_ID, _GATE = (re.compile(form) for form in ("[0-9a-f]{16}", "[0-9a-f]{8}", "[a-z0-9-]{1,32}"))
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _MOST_TEMPLATES = 1000
+CONSENT_ACTS = ("enrolled", "re-enrolled", "imported", "removed")
+TEMPLATE_ACTS = ("quarantined", "released", "dropped", "re-embedded")
+TEMPLATE_REASONS = ("closer-to-other", "alike-other", "unlike-before", "not-me", "by-staff", "model-changed")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+Paper = Consent | TemplateChange | GalleryMove | Grant | Revocation | Calibration  # written down, nothing moves
 _REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{8,64}")
 _LOWEST_CELSIUS, _HIGHEST_CELSIUS = 34.0, 43.0  # what a hand-held thermometer can say about a living person
 REPEAT_S = 15.0  # a request is repeated within the patience of whoever sent it; later its person has left
@@ -41,7 +57,7 @@ REPEAT_S = 15.0  # a request is repeated within the patience of whoever sent it;
 class HandAct:
     """One act of staff: what is recorded, and whether the barrier opens for it."""
 
-    entry: Registration | Opening | Consent | Grant | Revocation | Calibration
+    entry: Registration | Opening | Paper
     request: str
     opens: bool
     personal: Mapping[str, Any] | None = field(default=None, repr=False)
@@ -142,20 +158,62 @@ def _after(request: Mapping[str, Any]) -> str | None:
 
 
 def _consent(request: Mapping[str, Any], request_id: str, operator: str) -> Consent:
-    person, templates = str(request.get("person", "")), number_in(request, "templates", -1)
-    if not _TOKEN.fullmatch(person):
-        raise UsageError("person must be the keyed token of somebody, 32 hexadecimal digits")
-    if templates not in range(_MOST_TEMPLATES + 1):
-        raise UsageError(f"templates must be a whole number up to {_MOST_TEMPLATES}, not {templates!r}")
+    by, given_on = request.get("by"), request.get("given_on")
     return Consent(
         request=request_id,
-        person=person,
-        act=_one_of(request, "act", ("enrolled", "removed")),
+        person=_formed(request, "person", _TOKEN),
+        act=_one_of(request, "act", CONSENT_ACTS),
         consent=str(request.get("consent", "")),
         operator=operator,
-        templates=int(templates),
+        templates=_count(request, "templates", _MOST_TEMPLATES),
         model=str(request.get("model", "")),
+        by=None if by is None else _one_of(request, "by", tuple(Giver)),
+        given_on=None if given_on is None else _day(request, "given_on"),
+        purpose=None if request.get("purpose") is None else str(request["purpose"]),
+        keep_picture=None if request.get("keep_picture") is None else request["keep_picture"] is True,
     )
+
+
+def _template(request: Mapping[str, Any], request_id: str, operator: str) -> TemplateChange:
+    return TemplateChange(
+        request=request_id,
+        operator=operator,
+        person=_formed(request, "person", _TOKEN),
+        act=_one_of(request, "act", TEMPLATE_ACTS),
+        reason=_one_of(request, "reason", TEMPLATE_REASONS),
+        templates=_count(request, "templates", _MOST_TEMPLATES),
+        left=_count(request, "left", _MOST_TEMPLATES),
+        model=str(request.get("model", "")),
+        other=None if request.get("other") is None else _formed(request, "other", _TOKEN),
+        after=_after(request),
+    )
+
+
+def _gallery(request: Mapping[str, Any], request_id: str, operator: str) -> GalleryMove:
+    return GalleryMove(
+        request=request_id,
+        operator=operator,
+        act=_one_of(request, "act", ("exported", "imported")),
+        people=_count(request, "people", 2**31),
+        templates=_count(request, "templates", 2**31),
+        pictures=_count(request, "pictures", 2**31),
+        sha256=_formed(request, "sha256", _SHA256),
+        signer=_formed(request, "signer", _KEY_ID),
+    )
+
+
+def _count(request: Mapping[str, Any], key: str, most: int) -> int:
+    count = number_in(request, key, -1)
+    if not 0 <= count <= most or count != int(count):
+        raise UsageError(f"{key} must be a whole number up to {most}, not {count!r}")
+    return int(count)
+
+
+def _day(request: Mapping[str, Any], key: str) -> str:
+    try:
+        return date.fromisoformat(str(request.get(key, ""))).isoformat()
+    except ValueError as error:
+        raise UsageError(f"{key} must be a day, YYYY-MM-DD") from error
 
 
 def _grant(request: Mapping[str, Any], request_id: str, operator: str) -> Grant:
@@ -181,10 +239,6 @@ def _calibration(request: Mapping[str, Any], request_id: str, operator: str) -> 
     offset = number_in(request, "offset_celsius", math.nan)
     if not abs(offset) <= OFFSET_MOST_K:  # not a number is refused too
         raise UsageError(f"offset_celsius must be at most {OFFSET_MOST_K} K either way; use sentinelctl calibrate")
-    try:
-        due = date.fromisoformat(str(request.get("due", "")))
-    except ValueError as error:
-        raise UsageError("due must be a day, YYYY-MM-DD; use sentinelctl calibrate") from error
     return Calibration(
         request=request_id,
         operator=operator,
@@ -195,7 +249,7 @@ def _calibration(request: Mapping[str, Any], request_id: str, operator: str) -> 
         offset_celsius=float(offset),
         spread_celsius=float(number_in(request, "spread_celsius", 0.0)),
         residual_celsius=float(number_in(request, "residual_celsius", 0.0)),
-        due=due.isoformat(),
+        due=_day(request, "due"),
         reference_celsius=_optional_number(request, "reference_celsius"),
         ambient_celsius=_optional_number(request, "ambient_celsius"),
     )
@@ -245,8 +299,10 @@ def _celsius(request: Mapping[str, Any]) -> float | None:
 
 
 # What is only written down: the barrier does not move for it.
-_PAPERWORK: Mapping[str, Callable[[Mapping[str, Any], str, str], Consent | Grant | Revocation | Calibration]] = {
+_PAPERWORK: Mapping[str, Callable[[Mapping[str, Any], str, str], Paper]] = {
     "consent": _consent,
+    "template": _template,
+    "gallery": _gallery,
     "grant": _grant,
     "revoke": _revocation,
     "calibrate": _calibration,

@@ -1,259 +1,166 @@
-"""One-shot: enrol people from JSON lines on standard input. Loads the face models once, keeps no picture.
+"""One-shot: enrol people from JSON lines, or from a CSV file with a folder. Loads the face models once.
 
 A template is made only with a recorded consent; the consent is in the ledger before the template is in the roster, and
-so is the removal of templates.
+so are the removal of templates and their quarantine. A picture is kept, sealed, only where the consent says so.
 """
 
 import argparse
-import difflib
+import dataclasses
 import json
-import re
 import sys
-from collections.abc import Iterable, Iterator, MutableMapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import cv2
-import numpy as np
 
 from recognition.errors import FaceUnusable
-from recognition.pipeline import Limits, Pipeline
 from sentinel import roster
-from sentinel.control import ask_manual, raise_refused
-from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.errors import DataError, SentinelError
+from sentinel.enrol_camera import WANTED, take_shots
+from sentinel.enrol_lines import RosterLine, read_line, read_rows, row_line
+from sentinel.enrol_report import Report
+from sentinel.enroller import Enroller, NoPictureServes
+from sentinel.re_embed import renew_all, tell_renewed
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import end_process
 from sync.vault import Vault
 
-_ID_CARD_PLACES = 18  # numbers of other lengths are of passports and older cards, whose rules are not published
-_KEYS = ("name", "number", "pictures", "consent", "valid_until", "allowed")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # date.fromisoformat alone would take 20271231 and 2027-W01-1 too
-_JSON_WORDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+_PUBLISH_EVERY = 200  # people: so many consents may be in the ledger whose templates a power cut takes back
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Enrol everybody on standard input; exit 65 when some lines were refused."""
+    """Enrol everybody who is told; exit 65 when some lines were refused."""
     parser = argparse.ArgumentParser(prog="sentinel-enrol", description="For people: sentinelctl people add")
     parser.add_argument("--config")
+    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--camera", action="store_true")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--encoding", default="utf-8")
+    parser.add_argument("--report", type=Path)
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--re-embed", action="store_true")
     args = parser.parse_args(argv)
-    # Bytes: the lines are UTF-8 whatever the terminal is set to.
-    end_process(partial(_run, find_config(args.config), sys.stdin.buffer))
+    end_process(partial(_run, find_config(args.config), args))
 
 
-def _run(config: Path, lines: Iterable[bytes]) -> int:
+@dataclass(slots=True, kw_only=True)
+class Desk:
+    """Where people are enrolled: the roster as it is being changed, and what is to be published with it."""
+
+    settings: Settings
+    vault: Vault
+    members: MutableMapping[str, roster.Member]
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+    def publish(self) -> None:
+        """Publish the roster as it is now."""
+        roster.publish(self.settings.paths.roster, self.members, self.vault, self.pictures)
+        self.pictures.clear()
+
+
+def _run(config: Path, args: argparse.Namespace) -> int:
     settings = load(config)
     vault = Vault.open(settings.paths.secrets_dir, create=True)
-    enroller = Enroller(settings, vault)
-    added = refused = 0
     with roster.editing(settings.paths.roster):
-        members = roster.load(settings.paths.roster, vault)
-        try:
-            for number, line in _numbered(lines):
-                if _added(enroller, members, number, line):
-                    added += 1
-                else:
-                    refused += 1
-        finally:
-            # Missing models end the run, but whoever was accepted before has a consent in the ledger by now.
-            if added:
-                roster.publish(settings.paths.roster, members, vault)
-            print(f"{added} people added, {refused} refused; the roster has {len(members)} people", file=sys.stderr)
-    return DataError.exit_code if refused else 0
+        members = roster.load_all(settings.paths.roster, vault)
+        enroller = Enroller(settings, vault, members, dry_run=args.dry_run)
+        desk = Desk(settings=settings, vault=vault, members=members)
+        if args.re_embed:
+            pictures_of = partial(roster.pictures, settings.paths.roster, vault)
+            found = renew_all(enroller, members, desk.publish, pictures_of, dry_run=args.dry_run)
+            return tell_renewed(found, dry_run=args.dry_run, as_json=args.json)
+        return _enrol(desk, enroller, args)
 
 
-def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    return ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+def _enrol(desk: Desk, enroller: Enroller, args: argparse.Namespace) -> int:
+    # Bytes: the lines are UTF-8 whatever the terminal is set to.
+    rows = _csv_lines(args) if args.csv else []
+    report = Report(total=len(rows), each_line=not args.csv)
+    try:
+        for number, read in rows if args.csv else _with_camera(desk, enroller) if args.camera else _stdin_lines():
+            taken = _take(desk, enroller, report, number, read)
+            if taken and report.added % _PUBLISH_EVERY == 0 and not args.dry_run:
+                desk.publish()
+    finally:
+        # Missing models end the run, but whoever was accepted before has a consent in the ledger by now.
+        if report.added and not args.dry_run:
+            desk.publish()
+        _tell(report, len(desk.members), args)
+    return DataError.exit_code if report.refused else 0
 
 
-def _added(enroller: "Enroller", members: MutableMapping[str, roster.Member], number: int, line: bytes) -> bool:
+def _stdin_lines() -> Iterator[tuple[int, Callable[[], RosterLine]]]:
+    today = date.today()
+    lines = enumerate(sys.stdin.buffer, 1)
+    return ((number, partial(read_line, line, today)) for number, line in lines if line.strip())
+
+
+def _with_camera(desk: Desk, enroller: Enroller) -> Iterator[tuple[int, Callable[[], RosterLine]]]:
+    """Return the one line, to be read while its person stands before the camera.
+
+    Raises: DataError when there are more lines: nobody could tell who stands there.
+    """
+    lines = [line for line in sys.stdin.buffer if line.strip()]
+    if len(lines) != 1:
+        raise DataError(f"with the camera one line is taken, not {len(lines)}; enrol one person after the other")
+    yield 1, partial(_line_with_shots, desk, enroller, lines[0])
+
+
+def _line_with_shots(desk: Desk, enroller: Enroller, line: bytes) -> RosterLine:
+    names = [f"shot {number + 1}" for number in range(WANTED)]
+    wanted = read_line(line, date.today(), pictures=names)  # what is wrong with it is told before anybody poses
+    say = partial(print, file=sys.stderr, flush=True)
+    enroller.shots = take_shots(desk.settings.camera, enroller.ready(), say)
+    return dataclasses.replace(wanted, pictures=tuple(enroller.shots))
+
+
+def _csv_lines(args: argparse.Namespace) -> list[tuple[int, Callable[[], RosterLine]]]:
+    today, folder = date.today(), args.folder or args.csv.parent
+    try:
+        rows = read_rows(args.csv.read_bytes(), args.encoding)
+    except OSError as error:
+        raise DataError(f"{args.csv} cannot be read ({error.strerror}); check the name and its permissions") from error
+    return [(number, partial(row_line, row, folder, today)) for number, row in rows]
+
+
+def _take(desk: Desk, enroller: Enroller, report: Report, number: int, read: Callable[[], RosterLine]) -> bool:
     """Take one line into the members, or tell why it is refused; what is no fault of the line is raised."""
     try:
-        member = enroller.member(read_line(line), members)
-    except (SentinelError, FaceUnusable) as error:
-        print(f"line {number}: refused: {error}", file=sys.stderr)
+        enrolled = enroller.member(read(), desk.members)
+    except NoPictureServes as error:
+        for note in error.notes:
+            report.note(dataclasses.replace(note, line=number))
+        report.turned_down(number, "no-picture-serves", str(error))
         return False
-    members[member.token] = member
-    print(f"line {number}: {member.token[:8]} with {len(member.templates)} templates", file=sys.stderr)
+    except (SentinelError, FaceUnusable) as error:
+        report.turned_down(number, "line", str(error))
+        return False
+    member = enrolled.member
+    desk.members[member.token] = member
+    desk.pictures |= enrolled.pictures
+    enroller.crowd_takes(member)
+    for note in enrolled.notes:
+        report.note(dataclasses.replace(note, line=number))
+    report.accepted(number, f"{member.token[:8]} with {len(member.templates)} templates")
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RosterLine:
-    """What one line says of a person; None where it says nothing and a known member stays as they are."""
-
-    name: str = field(repr=False)
-    number: str = field(repr=False)
-    pictures: tuple[str, ...] | None = None
-    consent: str = ""
-    valid_until: date | None = None
-    allowed: bool | None = None
-
-
-def read_line(line: bytes) -> RosterLine:
-    """Return what this line says.
-
-    Raises: DataError naming the key that is unknown, missing or of the wrong form; never the value, it is personal.
-    """
-    told = _object(line)
-    for key in told:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(key, _KEYS, 1)
-            advice = f"did you mean '{near[0]}'?" if near else f"the keys are: {', '.join(_KEYS)}"
-            raise DataError(f"unknown key {key[:32]!r}; {advice}")
-    wanted = RosterLine(
-        name=_text(told, "name").strip(),
-        number=tidy_number(_text(told, "number")),
-        pictures=_pictures(told),
-        consent=_text(told, "consent").strip(),
-        valid_until=_date(told, "valid_until"),
-        allowed=_flag(told, "allowed"),
+def _tell(report: Report, people: int, args: argparse.Namespace) -> None:
+    if args.report:
+        report.write(args.report)
+    would = "would be " if args.dry_run else ""
+    aside = f", {report.quarantined} templates set aside: sentinelctl people quarantine" if report.quarantined else ""
+    print(
+        f"{report.added} people {would}added, {report.refused} refused{aside}; the roster has {people} people",
+        file=sys.stderr,
     )
-    for key, value in (("name", wanted.name), ("number", wanted.number)):
-        if not value:
-            raise DataError(f"{key} is missing; name and number are needed")
-    if len(wanted.number) == _ID_CARD_PLACES and not valid_number(wanted.number):
-        raise DataError("number: the ID number fails its check digit or birth date; compare it with the card")
-    if wanted.pictures and not wanted.consent:
-        raise DataError('pictures need a consent: say how it was given, for example "paper 2026/17"')
-    return wanted
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    try:
-        told = json.loads(line.decode(), object_pairs_hook=_each_once)
-    except UnicodeDecodeError as error:
-        raise DataError("the line is not UTF-8; save the file as UTF-8") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"the line is no JSON ({error}); see: sentinelctl people add --help") from error
-    if not isinstance(told, dict):
-        raise DataError("a line must be one JSON object; see: sentinelctl people add --help")
-    return told
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    told: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in told:
-            raise DataError(f"key {key[:32]!r} stands twice; keep one")
-        told[key] = value
-    return told
-
-
-def _text(told: dict[str, Any], key: str) -> str:
-    return _plain_text(key, told[key]) if key in told else ""
-
-
-def _plain_text(key: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise _wrong(key, "text in quotes", value)
-    if any("\ud800" <= char <= "\udfff" or char == "\0" for char in value):
-        raise DataError(f"{key} holds half a character or a zero byte, which can be kept nowhere; write it again")
-    return value
-
-
-def _pictures(told: dict[str, Any]) -> tuple[str, ...] | None:
-    if "pictures" not in told:
-        return None
-    if not isinstance(told["pictures"], list):
-        raise _wrong("pictures", 'a list of files, as in ["/a.jpg"]', told["pictures"])
-    return tuple(_plain_text("pictures", path) for path in told["pictures"])
-
-
-def _date(told: dict[str, Any], key: str) -> date | None:
-    if key not in told:
-        return None
-    value = _plain_text(key, told[key])
-    try:
-        if _DATE.fullmatch(value):
-            return date.fromisoformat(value)
-    except ValueError as error:
-        raise DataError(f"{key}: there is no such day; look at a calendar") from error
-    raise DataError(f'{key}: expected a day as in "2027-12-31"; write it as YYYY-MM-DD')
-
-
-def _flag(told: dict[str, Any], key: str) -> bool | None:
-    if key not in told:
-        return None
-    if not isinstance(told[key], bool):
-        raise _wrong(key, "true or false, without quotes", told[key])
-    return told[key] is True
-
-
-def _wrong(key: str, expected: str, value: Any) -> DataError:
-    return DataError(f"{key}: expected {expected}; not {_JSON_WORDS.get(type(value), 'a number')}")
-
-
-class Enroller:
-    """Make members of the roster from what a line says."""
-
-    def __init__(self, settings: Settings, vault: Vault) -> None:
-        self._settings = settings
-        self._vault = vault
-        self._pipeline: Pipeline | None = None
-
-    def member(self, line: RosterLine, members: MutableMapping[str, roster.Member]) -> roster.Member:
-        """Return the member this line describes; what it leaves out stays as the members have it.
-
-        Raises: DataError naming a picture. FaceUnusable when a picture cannot serve. SentinelError when a consent or
-        a removal cannot be recorded. RecognitionError when the face models cannot serve.
-        """
-        token = self._vault.token(line.number)
-        known = members.get(token, roster.Member(token=token, name=line.name, number=line.number))
-        member = replace(
-            known,
-            name=line.name,
-            number=line.number,
-            allowed=known.allowed if line.allowed is None else line.allowed,
-            valid_until=line.valid_until or known.valid_until,
-        )
-        if line.pictures is None:
-            return member
-        member = replace(member, templates=tuple(self._templates(line.pictures, line.consent)))
-        if member.templates:
-            self._record(member, "enrolled", line.consent, member.templates[0].model)
-        elif known.templates:
-            self._record(member, "removed", line.consent or "pictures: []", "")
-        return member
-
-    def _templates(self, pictures: Iterable[str], consent: str) -> Iterator[roster.Template]:
-        for path in pictures:
-            template = self._ready().template(_picture(path))
-            yield roster.Template(
-                model=template.model,
-                vector=np.asarray(template.vector, "<f4").tobytes(),
-                consent=consent,
-                made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
-
-    def _ready(self) -> Pipeline:
-        if self._pipeline is None:
-            face = self._settings.face
-            self._pipeline = Pipeline.open(
-                self._settings.paths.models_dir,
-                pack=face.pack,
-                threads=face.threads,
-                detector_width=face.detector_width,
-                limits=Limits(one_to_many=face.similarity_one_to_many),
-            )
-        return self._pipeline
-
-    def _record(self, member: roster.Member, act: str, consent: str, model: str) -> None:
-        request = roster.consent_request(member, act=act, consent=consent, model=model)
-        raise_refused(ask_manual(self._settings.paths.manual_socket, self._settings.source, request, 12.0))
-
-
-def _picture(path: str) -> Any:
-    try:
-        pixels = cv2.imread(path, cv2.IMREAD_COLOR)
-    except cv2.error as error:  # a picture of more than 2³⁰ pixels
-        raise DataError(f"{path} is no picture that can be read ({error.err}); use a smaller one") from error
-    if pixels is None:
-        raise DataError(f"{path} is no picture that can be read")
-    return pixels
+    if args.json:
+        notes = [dataclasses.asdict(note) for note in report.notes]
+        counts = {"added": report.added, "refused": report.refused, "quarantined": report.quarantined}
+        document = {"schema": "sentinel.enrolment/1", "dry_run": args.dry_run, **counts, "notes": notes}
+        print(json.dumps(document, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from sentinel.byhand import HandAct, hand_act, opens_again
 from sentinel.control import Peer, ask, line_of, parse, peer_of, read_line, refusal
 from sentinel.core.errors import Unavailable, UsageError, is_expected
 from sentinel.core.kinds import Barrier as BarrierEntry
-from sentinel.core.kinds import Consent
+from sentinel.core.kinds import Consent, GalleryMove, TemplateChange
 from sentinel.keeper import Keeper, draft_of, spooled
 from sentinel.settings import Settings, find_config, load
 from sentinel.wiring import pins_of
@@ -177,8 +177,8 @@ def _keep_and_pulse(
             keeper.keep(BarrierEntry(event="not-moved", after=kept.key))
             kept_but = f"the entry is kept, but the barrier did not move ({error}); use the key switch"
             raise Unavailable(kept_but) from error
-    elif isinstance(act.entry, Consent) and kept.key is None:
-        raise Unavailable(f"the consent could not be recorded ({kept.problem}); nothing was enrolled")
+    elif isinstance(act.entry, Consent | TemplateChange | GalleryMove) and kept.key is None:
+        raise Unavailable(f"the {act.entry.KIND} could not be recorded ({kept.problem}); the roster stays as it was")
     return {"ok": True, "key": kept.key, "kept": kept.how, "opened": opens, "by": "one-shot"}
 
 

@@ -338,5 +338,5 @@ def synthetic_person(name: str, number: str, pictures: Sequence[Path] = ()) -> d
         "name": name,
         "number": number,
         "pictures": [str(picture) for picture in pictures],
-        "consent": "rehearsal: synthetic person" if pictures else "",
+        "consent": {"ref": "rehearsal: synthetic person", "by": "self", "on": "2020-01-01", "purpose": "rehearsal"},
     }

@@ -2,38 +2,62 @@
 
 The file is a snapshot: it is never edited, but built beside and published by rename, so that a reader sees the old
 roster or the new one, whole. Names, numbers and templates are sealed by the vault; what is readable without a key is
-a keyed token and yes or no. Vectors leave this module as bytes, for only the vision process can use them.
+a keyed token, yes or no, and when which template was made. Vectors leave this module as bytes, for only the vision
+process can use them.
+
+`load` gives what the gate may use today: templates that have expired or stand in quarantine are not in it.
+`load_all` gives everything, for whoever changes the roster. Schema 1, without quarantine and expiry, is read as well.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import sqlite3
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from sentinel.core.citizen import mask_number
+from sentinel.core.consent import ConsentGiven, consent_as_json, consent_from_json
 from sentinel.core.errors import DataError
 from sentinel.core.model import Person
+from sync.disk import sync_folder
 from sync.vault import Vault
 
-_SCHEMA_VERSION = 1
-_SCHEMA = """
+_SCHEMA_VERSION = 2
+_TEMPLATE = """token TEXT NOT NULL REFERENCES people(token), model TEXT NOT NULL,
+    vector BLOB NOT NULL, vector_key TEXT NOT NULL, consent TEXT NOT NULL, made_at TEXT NOT NULL,
+    id TEXT NOT NULL, source TEXT NOT NULL, quality TEXT, expires TEXT, picture INTEGER NOT NULL"""
+# The quarantine is a table of its own: whoever reads only `templates`, a program of yesterday too, never uses it.
+_SCHEMA = f"""
 CREATE TABLE people (
     token TEXT PRIMARY KEY, personal BLOB NOT NULL, personal_key TEXT NOT NULL,
     allowed INTEGER NOT NULL, valid_until TEXT
 );
-CREATE TABLE templates (
-    token TEXT NOT NULL REFERENCES people(token), model TEXT NOT NULL,
-    vector BLOB NOT NULL, vector_key TEXT NOT NULL, consent TEXT NOT NULL, made_at TEXT NOT NULL
-);
+CREATE TABLE templates ({_TEMPLATE});
+CREATE TABLE quarantine ({_TEMPLATE}, why TEXT NOT NULL, other TEXT);
+CREATE TABLE pictures (id TEXT PRIMARY KEY, picture BLOB NOT NULL, picture_key TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX templates_of ON templates(token);
 """
+_COLUMNS = {
+    1: "token, model, vector, vector_key, consent, made_at, NULL, '', NULL, NULL, 0",
+    2: "token, model, vector, vector_key, consent, made_at, id, source, quality, expires, picture",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What was measured on the face that a template was made of; see recognition/quality.py for the units."""
+
+    face_px: float
+    turn: float
+    sharpness: float
+    brightness: float
+    burnt: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +68,17 @@ class Template:
     vector: bytes = field(repr=False)
     consent: str
     made_at: str
+    id: str = ""  # 12 hexadecimal digits
+    source: str = ""  # "picture", "camera", "archive", "kept-picture"
+    quality: Figures | None = None
+    expires: date | None = None  # the last day on which it is used
+    has_picture: bool = False
+    why: str = ""  # it stands in quarantine: a reason of sentinel/byhand.py
+    other: str = ""  # the token of the person it is closer to
+
+    def holds_on(self, day: date) -> bool:
+        """Tell whether the template is used on a day."""
+        return not self.why and (self.expires is None or day <= self.expires)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +91,8 @@ class Member:
     allowed: bool = True
     valid_until: date | None = None
     templates: tuple[Template, ...] = ()
+    quarantined: tuple[Template, ...] = ()
+    consent: ConsentGiven | None = None  # None: without templates, or from before consents were told whole
 
     @property
     def person(self) -> Person:
@@ -72,10 +109,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Which publication of the file this is; equal marks mean nothing changed."""
+    """Which publication of the file this is, and on which day; equal marks mean nothing changed or expired."""
 
     inode: int
     modified_ns: int
+    day: date
 
 
 def mark_of(path: Path) -> Mark | None:
@@ -89,36 +127,63 @@ def mark_of(path: Path) -> Mark | None:
         return None
     except OSError as error:
         raise DataError(f"{path} cannot be looked at ({error}); check the disk and its permissions") from error
-    return Mark(stat.st_ino, stat.st_mtime_ns)
+    return Mark(stat.st_ino, stat.st_mtime_ns, date.today())
 
 
-def load(path: Path, vault: Vault, *, templates: bool = True) -> dict[str, Member]:
-    """Return all members by token; an empty roster while none was published.
+def load(path: Path, vault: Vault, *, templates: bool = True, day: date | None = None) -> dict[str, Member]:
+    """Return all members by token, each with the templates in use on a day (None: today); empty before the first.
 
     Without `templates` no vector is opened: every template is there, to be counted, and its vector is empty.
 
     Raises: DataError when the file cannot be read. VaultError when its keys are gone.
     """
+    return _load(path, vault, with_vectors=templates, day=day or date.today())
+
+
+def load_all(path: Path, vault: Vault, *, vectors: bool = True) -> dict[str, Member]:
+    """Return all members with everything that is kept of them: for whoever lists or changes the roster.
+
+    Raises: DataError when the file cannot be read. VaultError when its keys are gone.
+    """
+    return _load(path, vault, with_vectors=vectors, day=None)
+
+
+def _load(path: Path, vault: Vault, *, with_vectors: bool, day: date | None) -> dict[str, Member]:
     if not path.exists():
         return {}
     try:
-        # immutable: the file is never written after its rename, so no lock and no journal is ever needed.
-        with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as db:
-            return dict(_members(db, vault.opener(), templates))
+        with closing(_open(path)) as db:
+            return dict(_members(db, vault.opener(), with_vectors, day))
     except sqlite3.DatabaseError as error:
         raise DataError(f"{path} is no roster ({error}); restore it: sentinelctl people add --from FILE") from error
 
 
+def _open(path: Path) -> sqlite3.Connection:
+    # immutable: the file is never written after its rename, so no lock and no journal is ever needed.
+    return sqlite3.connect(f"file:{path}?immutable=1", uri=True)
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version not in _COLUMNS:
+        raise DataError(f"the roster has schema {version}, we know {_SCHEMA_VERSION}; use the program that wrote it")
+    return version
+
+
 def _members(
-    db: sqlite3.Connection, unseal: Callable[[str, bytes], bytes], with_vectors: bool
+    db: sqlite3.Connection, unseal: Callable[[str, bytes], bytes], with_vectors: bool, day: date | None
 ) -> Iterator[tuple[str, Member]]:
+    version = _version(db)
+    columns, opened = _COLUMNS[version], unseal if with_vectors else None
     templates: dict[str, list[Template]] = {}
-    for token, model, vector, key, consent, made_at in db.execute(
-        "SELECT token, model, vector, vector_key, consent, made_at FROM templates ORDER BY rowid"
-    ):
-        opened = unseal(key, vector) if with_vectors else b""
-        template = Template(model=model, vector=opened, consent=consent, made_at=made_at)
-        templates.setdefault(token, []).append(template)
+    for token, *row in db.execute(f"SELECT {columns} FROM templates ORDER BY rowid"):
+        template = _template(row, opened if day is None or _expiry(row[8]) >= day else None)
+        if day is None or template.holds_on(day):
+            templates.setdefault(token, []).append(template)
+    aside: dict[str, list[Template]] = {}
+    if version > 1 and day is None:
+        for token, *row in db.execute(f"SELECT {columns}, why, other FROM quarantine ORDER BY rowid"):
+            aside.setdefault(token, []).append(_template(row, opened))
     for token, personal, key, allowed, until in db.execute(
         "SELECT token, personal, personal_key, allowed, valid_until FROM people"
     ):
@@ -130,7 +195,61 @@ def _members(
             allowed=bool(allowed),
             valid_until=date.fromisoformat(until) if until else None,
             templates=tuple(templates.get(token, ())),
+            quarantined=tuple(aside.get(token, ())),
+            consent=consent_from_json(known["consent"]) if known.get("consent") else None,
         )
+
+
+def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> Template:
+    """Return the template of a row of `_COLUMNS` without the token, and of the quarantine's columns where it has them.
+
+    A template from before there were ids gets one that stays the same until it is published.
+    """
+    model, vector, key, consent, made_at, id_, source, quality, expires, picture, *aside = row
+    why, other = aside or ("", "")
+    return Template(
+        model=model,
+        vector=unseal(key, vector) if unseal else b"",
+        consent=consent,
+        made_at=made_at,
+        id=hashlib.sha256(vector).hexdigest()[:12] if id_ is None else id_,
+        source=source,
+        quality=Figures(**json.loads(quality)) if quality else None,
+        expires=date.fromisoformat(expires) if expires else None,
+        has_picture=bool(picture),
+        why=why,
+        other=other or "",
+    )
+
+
+def _expiry(expires: str | None) -> date:
+    return date.fromisoformat(expires) if expires else date.max
+
+
+def pictures(path: Path, vault: Vault, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Return the kept pictures of these templates, one at a time; what was never kept is left out.
+
+    Raises: DataError when the file cannot be read. VaultError when its keys are gone.
+    """
+    if not path.exists():
+        return
+    unseal = vault.opener()
+    for id_, sealed, key in _sealed_pictures(path, ids):
+        yield id_, unseal(key, sealed)
+
+
+def _sealed_pictures(path: Path, ids: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
+    wanted = list(ids)
+    if not wanted:  # so a damaged file without kept pictures can be replaced
+        return
+    try:
+        with closing(_open(path)) as db:
+            if _version(db) < 2:
+                return
+            for id_ in wanted:
+                yield from db.execute("SELECT id, picture, picture_key FROM pictures WHERE id = ?", (id_,))
+    except sqlite3.DatabaseError as error:
+        raise DataError(f"{path} is no roster ({error}); restore it: sentinelctl people add --from FILE") from error
 
 
 @contextmanager
@@ -142,8 +261,13 @@ def editing(path: Path) -> Iterator[None]:
         yield
 
 
-def publish(path: Path, members: Mapping[str, Member], vault: Vault) -> None:
-    """Replace the roster by these members: built beside, synced, then renamed over the old one."""
+def publish(
+    path: Path, members: Mapping[str, Member], vault: Vault, new_pictures: Mapping[str, bytes] | None = None
+) -> None:
+    """Replace the roster by these members: built beside, synced, then renamed over the old one.
+
+    Pictures of templates that stay are carried over as they are sealed; those of templates that are gone go too.
+    """
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     day = datetime.now(UTC).date().isoformat()
@@ -152,40 +276,45 @@ def publish(path: Path, members: Mapping[str, Member], vault: Vault) -> None:
         db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         for member in members.values():
             _insert(db, member, vault, day)
+        _insert_pictures(db, path, members, vault, day, new_pictures or {})
     with open(fresh, "rb") as file:
         os.fsync(file.fileno())
     os.chmod(fresh, 0o640)
     os.replace(fresh, path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_folder(path.parent)
 
 
 def _insert(db: sqlite3.Connection, member: Member, vault: Vault, day: str) -> None:
-    key, personal = vault.seal({"name": member.name, "number": member.number}, "roster", day)
+    personal = {"name": member.name, "number": member.number}
+    told = {"consent": consent_as_json(member.consent)} if member.consent else {}
+    key, sealed = vault.seal({**personal, **told}, "roster", day)
     until = member.valid_until.isoformat() if member.valid_until else None
-    db.execute(
-        "INSERT INTO people VALUES (?, ?, ?, ?, ?)", (member.token, personal, key, int(member.allowed), until)
-    )
-    for template in member.templates:
+    db.execute("INSERT INTO people VALUES (?, ?, ?, ?, ?)", (member.token, sealed, key, int(member.allowed), until))
+    for template in (*member.templates, *member.quarantined):
         key, vector = vault.seal_bytes(template.vector, "template", day)
-        db.execute(
-            "INSERT INTO templates VALUES (?, ?, ?, ?, ?, ?)",
-            (member.token, template.model, vector, key, template.consent, template.made_at),
-        )
+        row = (
+            member.token, template.model, vector, key, template.consent, template.made_at, template.id, template.source,
+            json.dumps(asdict(template.quality)) if template.quality else None,
+            template.expires.isoformat() if template.expires else None, int(template.has_picture),
+        )  # fmt: skip
+        table, more = ("quarantine", (template.why, template.other or None)) if template.why else ("templates", ())
+        places = ", ".join("?" * (len(row) + len(more)))
+        db.execute(f"INSERT INTO {table} VALUES ({places})", (*row, *more))
 
 
-def consent_request(member: Member, *, act: str, consent: str, model: str) -> dict[str, Any]:
-    """Return the request that records a consent, or a removal, before the roster changes."""
-    return {
-        "v": 1,
-        "verb": "consent",
-        "request": str(uuid.uuid4()),
-        "person": member.token,
-        "act": act,
-        "consent": consent,
-        "templates": len(member.templates),
-        "model": model,
-    }
+def _insert_pictures(
+    db: sqlite3.Connection, old: Path, members: Mapping[str, Member], vault: Vault, day: str, new: Mapping[str, bytes]
+) -> None:
+    ids = [
+        template.id
+        for member in members.values()
+        for template in (*member.templates, *member.quarantined)
+        if template.has_picture
+    ]
+    if old.exists():
+        carried = _sealed_pictures(old, (id_ for id_ in ids if id_ not in new))
+        db.executemany("INSERT INTO pictures VALUES (?, ?, ?)", carried)
+    for id_ in ids:
+        if id_ in new:
+            key, sealed = vault.seal_bytes(new[id_], "picture", day)
+            db.execute("INSERT INTO pictures VALUES (?, ?, ?)", (id_, sealed, key))

@@ -122,6 +122,7 @@ class Face:
     deadline_s: float = setting(2.0, least=0.5, most=10.0, unit="s")
     min_face_px: int = setting(80, least=40, most=1000, unit="px")
     detector_width: int = setting(320, least=160, most=1280, unit="px")
+    template_days: int = setting(1095, least=30, most=3650, unit="days")
     threads: int = setting(1, least=1, most=8)
 
 

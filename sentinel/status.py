@@ -261,6 +261,8 @@ _SUMMARIES: dict[str, Callable[[Mapping[str, Any]], tuple[Any, tuple[Any, ...]]]
     "repair": lambda data: (data.get("device"), (data.get("symptom"),)),
     "mode": lambda data: (data.get("mode"), tuple(data.get("because", ()))),
     "consent": lambda data: (data.get("act"), ()),
+    "template": lambda data: (data.get("act"), (data.get("reason"),)),
+    "gallery": lambda data: (data.get("act"), ()),
     "grant": lambda data: (data.get("pass_kind"), (data.get("reason"),)),
     "calibration": lambda data: (data.get("device"), (data.get("method"),)),
     "revocation": lambda data: ("revoked", (data.get("reason"),)),

@@ -336,7 +336,8 @@ def test_a_wrong_request_is_refused_in_words_and_nothing_moves(stand, request_, 
 
 
 WORDS = st.sampled_from(
-    ["register", "open", "consent", "request-1", "visitor", "held", "id-card", "none", "enrolled", NUMBER, "样本"]
+    ["register", "open", "consent", "template", "gallery", "request-1", "visitor", "held", "id-card",
+     "none", "enrolled", NUMBER, "样本"]
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | WORDS,
@@ -344,7 +345,8 @@ JSON = st.recursive(
     max_leaves=6,
 )
 FIELDS = ("request", "reason", "document", "number", "name", "skin_celsius", "after", "open", "until_mono", "operator",
-          "person", "act", "consent", "templates", "model")
+          "person", "act", "consent", "templates", "model", "left", "people", "pictures", "sha256", "signer", "other",
+          "given_on", "by", "purpose", "keep_picture")
 
 
 @given(request_=st.fixed_dictionaries({"verb": WORDS}, optional={field: JSON | WORDS for field in FIELDS}))

@@ -1,11 +1,13 @@
 """The roster: whole or not at all, and nothing in the file names anybody."""
 
 import sqlite3
+from contextlib import closing
 from datetime import date
 
 import pytest
 
 from sentinel import roster, roster_reading
+from sentinel.core.consent import ConsentGiven, Giver
 from sentinel.core.errors import DataError
 from sync.vault import Vault
 
@@ -17,8 +19,13 @@ def vault(tmp_path):
     return Vault.open(tmp_path / "secrets", create=True)
 
 
+def template_of(id_, **changes):
+    known = {"model": "m1", "vector": VECTOR, "consent": "paper 1", "made_at": "2026-11-22T00:00:00+00:00", "id": id_}
+    return roster.Template(**{**known, **changes})
+
+
 def member(vault, name="样本甲", number="11010519491231002X", **changes):
-    template = roster.Template(model="m1", vector=VECTOR, consent="paper 1", made_at="2026-11-22T00:00:00+00:00")
+    template = template_of("000000000001")
     known = {"token": vault.token(number), "name": name, "number": number, "templates": (template,), **changes}
     return roster.Member(**known)
 
@@ -80,3 +87,93 @@ def test_a_member_never_shows_in_a_repr(vault):
     shown = repr(member(vault)) + repr(member(vault).person)
     assert "样本甲" not in shown
     assert "11010519491231002X" not in shown
+
+
+FIGURES = roster.Figures(face_px=120.0, turn=0.1, sharpness=6.5, brightness=90.0, burnt=0.0)
+CONSENT = ConsentGiven(ref="paper 1", by=Giver.GUARDIAN, on=date(2026, 1, 2), purpose="gate", guardian="样本监护人")
+
+
+def test_expired_and_quarantined_templates_are_kept_and_never_given_for_use(tmp_path, vault):
+    path = tmp_path / "roster.db"
+    old = template_of("00000000000a", expires=date(2026, 1, 31), source="picture", quality=FIGURES)
+    aside = template_of("00000000000b", why="closer-to-other", other=vault.token("X"))
+    whole = member(vault, templates=(old, template_of("00000000000c")), quarantined=(aside,), consent=CONSENT)
+    roster.publish(path, {whole.token: whole}, vault)
+    assert roster.load_all(path, vault) == {whole.token: whole}
+    on_the_last_day, after = (roster.load(path, vault, day=date(2026, *day))[whole.token] for day in ((1, 31), (2, 1)))
+    assert [template.id for template in on_the_last_day.templates] == ["00000000000a", "00000000000c"]
+    assert [template.id for template in after.templates] == ["00000000000c"]
+    assert on_the_last_day.quarantined == after.quarantined == ()
+
+
+def test_who_has_only_expired_templates_has_no_face(tmp_path, vault):
+    path = tmp_path / "roster.db"
+    gone = member(vault, templates=(template_of("00000000000a", expires=date(2026, 1, 31)),))
+    roster.publish(path, {gone.token: gone}, vault)
+    assert not roster.load(path, vault, templates=False, day=date(2026, 2, 1))[gone.token].person.has_face
+
+
+def test_a_program_that_knows_only_the_old_columns_never_reads_the_quarantine(tmp_path, vault):
+    path = tmp_path / "roster.db"
+    aside = template_of("00000000000b", why="not-me")
+    roster.publish(path, {"t": member(vault, quarantined=(aside,))}, vault)
+    with closing(sqlite3.connect(path)) as db:
+        columns = "token, model, vector, vector_key, consent, made_at"
+        assert len(db.execute(f"SELECT {columns} FROM templates ORDER BY rowid").fetchall()) == 1
+
+
+OLD_SCHEMA = """
+CREATE TABLE people (token TEXT PRIMARY KEY, personal BLOB NOT NULL, personal_key TEXT NOT NULL,
+    allowed INTEGER NOT NULL, valid_until TEXT);
+CREATE TABLE templates (token TEXT NOT NULL REFERENCES people(token), model TEXT NOT NULL,
+    vector BLOB NOT NULL, vector_key TEXT NOT NULL, consent TEXT NOT NULL, made_at TEXT NOT NULL);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_roster_of_the_first_schema_is_read_and_goes_on_as_the_present_one(tmp_path, vault):
+    path = tmp_path / "roster.db"
+    one = member(vault)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript(OLD_SCHEMA)
+        key, sealed = vault.seal({"name": one.name, "number": one.number}, "roster", "2026-11-22")
+        db.execute("INSERT INTO people VALUES (?, ?, ?, 1, NULL)", (one.token, sealed, key))
+        key, sealed = vault.seal_bytes(VECTOR, "template", "2026-11-22")
+        row = (one.token, "m1", sealed, key, "paper 1", "2026-11-22T00:00:00+00:00")
+        db.execute("INSERT INTO templates VALUES (?, ?, ?, ?, ?, ?)", row)
+    before = roster.load_all(path, vault)
+    assert roster.load(path, vault) == before
+    (template,) = before[one.token].templates
+    assert (template.vector, template.expires, len(template.id)) == (VECTOR, None, 12)
+    roster.publish(path, before, vault)
+    assert roster.load_all(path, vault) == before
+
+
+def test_a_roster_of_a_later_program_is_refused(tmp_path, vault):
+    path = tmp_path / "roster.db"
+    roster.publish(path, {}, vault)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(DataError, match="schema 99"):
+        roster.load(path, vault)
+
+
+def test_pictures_are_sealed_and_stay_as_long_as_their_template(tmp_path, vault):
+    path = tmp_path / "roster.db"
+    kept = member(vault, templates=(template_of("00000000000a", has_picture=True),))
+    roster.publish(path, {kept.token: kept}, vault, {"00000000000a": b"a picture in the clear", "00000000000f": b"no"})
+    assert b"a picture in the clear" not in path.read_bytes()
+    roster.publish(path, roster.load_all(path, vault), vault)
+    assert dict(roster.pictures(path, vault, ["00000000000a", "00000000000f"])) == {
+        "00000000000a": b"a picture in the clear"
+    }
+    roster.publish(path, {}, vault)
+    roster.publish(path, {kept.token: kept}, vault)
+    assert dict(roster.pictures(path, vault, ["00000000000a"])) == {}
+
+
+def test_the_name_of_a_guardian_is_sealed_too(tmp_path, vault):
+    path = tmp_path / "roster.db"
+    roster.publish(path, {"t": member(vault, consent=CONSENT)}, vault)
+    assert "样本监护人".encode() not in path.read_bytes()
+    assert "样本监护人" not in repr(member(vault, consent=CONSENT))

@@ -146,11 +146,49 @@ class Consent:
     VERSION: ClassVar[int] = 1
     request: str
     person: str
-    act: str  # "enrolled" or "removed"
+    act: str  # "enrolled", "re-enrolled", "imported" or "removed"
     consent: str  # how it was given: "paper 2026-11-22/17", "signed on screen"
     operator: str
     templates: int
     model: str
+    by: str | None = None  # "self" or "guardian"; who the guardian is stays in the roster, sealed
+    given_on: str | None = None  # the day, YYYY-MM-DD
+    purpose: str | None = None  # as the form said it
+    keep_picture: bool | None = None  # whether the consent covers the picture too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateChange:
+    """Face templates of a person were set aside, taken back, dropped or made anew, without a new consent."""
+
+    KIND: ClassVar[str] = "template"
+    VERSION: ClassVar[int] = 1
+    request: str
+    operator: str
+    person: str
+    act: str  # "quarantined", "released", "dropped" or "re-embedded"
+    reason: str  # see sentinel/byhand.py, TEMPLATE_REASONS
+    templates: int  # that it is about
+    left: int  # that stay in use
+    model: str
+    other: str | None = None  # the person that the templates are closer to
+    after: str | None = None  # the key of the passage that was not this person's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GalleryMove:
+    """The roster went into an archive, or came out of one."""
+
+    KIND: ClassVar[str] = "gallery"
+    VERSION: ClassVar[int] = 1
+    request: str
+    operator: str
+    act: str  # "exported" or "imported"
+    people: int
+    templates: int
+    pictures: int
+    sha256: str  # of the archive
+    signer: str  # the id of the key that signed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,15 +264,15 @@ class Stop:
 
 
 AnyKind = (
-    Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent
+    Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | TemplateChange | GalleryMove
     | Grant | Revocation | Calibration | Start | Stop
 )  # fmt: skip
 
 ALL: dict[str, type] = {
     kind.KIND: kind
     for kind in (
-        Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, Grant, Revocation, Calibration,
-        Start, Stop,
+        Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, TemplateChange, GalleryMove,
+        Grant, Revocation, Calibration, Start, Stop,
     )
 }
 

@@ -19,6 +19,9 @@ def quiet(tmp_path_factory, models_dir):
     return Rehearsal(tmp_path_factory.mktemp("q"), models_dir=models_dir)
 
 
+CONSENT = {"ref": "paper 1", "by": "self", "on": "2020-01-01", "purpose": "opening this gate"}
+
+
 def add(stage, *people):
     lines = "\n".join(json.dumps(person, ensure_ascii=False) for person in people)
     return stage.ctl("people", "add", "--from", "-", stdin=lines)
@@ -59,7 +62,7 @@ def test_each_refused_line_says_why_and_the_others_are_added(quiet, faces_dir, t
     done = add(
         quiet,
         {"name": "样本甲", "number": number_of(1), "pictures": [str(faces_dir / "obama.jpg")]},
-        {"name": "样本乙", "number": number_of(3), "pictures": [str(tmp_path / "no.jpg")], "consent": "paper 1"},
+        {"name": "样本乙", "number": number_of(3), "pictures": [str(tmp_path / "no.jpg")], "consent": CONSENT},
         {"name": "", "number": number_of(5)},
         ["no object"],
         {"name": "样本己", "number": number_of(9)[:-1] + ("0" if number_of(9)[-1] != "0" else "1")},
@@ -80,9 +83,9 @@ UNREADABLE = {  # what a line must say when it is refused → the line
     "number: expected text in quotes; not a number": {"name": "样本戊", "number": int(E.replace("X", "0"))},
     "number is missing; name and number are needed": {"name": "样本戊", "number": " - "},
     "pictures: expected a list of files": {"name": "样本戊", "number": E, "pictures": 5},
-    "pictures: expected text in quotes; not null": {"name": "样本戊", "number": E, "pictures": [None], "consent": "p"},
+    "pictures: expected text in quotes; not null": {"name": "样本戊", "number": E, "pictures": [None]},
     "pictures holds half a character or a zero byte": {"name": "样本戊", "number": E, "pictures": ["\0"]},
-    "consent: expected text in quotes; not true or false": {"name": "样本戊", "number": E, "consent": True},
+    "consent: expected an object, as in": {"name": "样本戊", "number": E, "consent": True},
     'valid_until: expected a day as in "2027-12-31"': {"name": "样本戊", "number": E, "valid_until": "20271231"},
     "valid_until: there is no such day": {"name": "样本戊", "number": E, "valid_until": "2027-02-29"},
     "valid_until: expected text in quotes; not a number": {"name": "样本戊", "number": E, "valid_until": 20271231},
