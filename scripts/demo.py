@@ -124,12 +124,19 @@ class Demo:
     # -- acting -------------------------------------------------------------------------------------------------------
 
     def person(
-        self, picture: str | None, outcome: str, reason: str, *, skin: float = 36.4, card: dict[str, str] | None = None
+        self,
+        picture: str | None,
+        outcome: str,
+        reason: str,
+        *,
+        skin: float = 36.4,
+        card: dict[str, str] | None = None,
+        attack: str | None = None,
     ) -> Entry | None:
         """Let a person come, and wait for the outcome that the rules demand."""
         path = str(self.faces / picture) if picture else None
         nearer = {"face_share": NEARER[picture]} if picture in NEARER else {}
-        self.stage.world("arrive", picture=path, skin_celsius=skin, card=card, **nearer)
+        self.stage.world("arrive", picture=path, skin_celsius=skin, card=card, attack=attack, **nearer)
 
         def want(entry: Entry) -> bool:
             return entry.kind == "passage" and entry.data["outcome"] == outcome and reason in entry.data["reasons"]
@@ -179,6 +186,7 @@ class Demo:
         """Play every act once."""
         self.residents()
         self.stranger()
+        self.attackers()
         self.hot_person()
         self.expired_card()
         self.visitor()
@@ -201,6 +209,12 @@ class Demo:
         self.person("impostor_2.jpg", "hold", "face-mismatch", card=A.card())
         if held is not None:
             self.register("样本己", 11, "visitor", "--after", str(held.key), "--celsius", "36.5")
+
+    def attackers(self) -> None:
+        """A resident's printed face worn as a mask, and her video on a tablet, open nothing."""
+        self.scene("attackers")
+        self.person("obama2.jpg", "hold", "face-not-live", attack="mask")
+        self.person("obama2.jpg", "hold", "face-not-live", attack="replay")
 
     def hot_person(self) -> None:
         """A high skin temperature is held for staff, who measure again."""

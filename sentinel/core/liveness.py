@@ -17,7 +17,7 @@ from enum import StrEnum
 from recognition.readings import LifeSigns
 
 _KEPT = 64  # of each layer; eight seconds of an 8 Hz sensor; the oldest is dropped
-SURE_AFTER = 3  # findings in a row that say "not live" before the window ends: one may be a face that just turned
+SURE_S = 2.0  # of nothing but "not live" are believed ahead of the window: people come nearer, and turn
 
 
 class Layer(StrEnum):
@@ -178,8 +178,10 @@ class Signs:
 
 
 def _sure_of_an_attack(findings: Sequence[Finding]) -> bool:
-    last = findings[-SURE_AFTER:]
-    return len(last) == SURE_AFTER and all(one.verdict is Verdict.NOT_LIVE for one in last)
+    since = None
+    for one in findings:
+        since = None if one.verdict is not Verdict.NOT_LIVE else one.at_mono if since is None else since
+    return since is not None and findings[-1].at_mono - since >= SURE_S
 
 
 # -- what the camera's figures mean -----------------------------------------------------------------------------------

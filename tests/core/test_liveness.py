@@ -12,7 +12,7 @@ from recognition.readings import Candidate, Classified, FaceReading, InfraredFac
 from sentinel.core.fusion import Fuser
 from sentinel.core.kinds import body_of
 from sentinel.core.liveness import (
-    SURE_AFTER,
+    SURE_S,
     Finding,
     Layer,
     Mode,
@@ -83,7 +83,9 @@ def test_one_turned_head_is_not_the_end_and_several_in_a_row_are():
     assert not signs.settled(0.0, 99.0)
     signs.take([finding()])
     assert signs.settled(0.0, 99.0)
-    signs.take([finding(verdict=Verdict.NOT_LIVE) for _ in range(SURE_AFTER)])
+    signs.take([finding(verdict=Verdict.NOT_LIVE, at_mono=10.2)])
+    assert not signs.settled(0.0, 99.0)
+    signs.take([finding(verdict=Verdict.NOT_LIVE, at_mono=10.2 + SURE_S)])
     assert signs.settled(0.0, 99.0)
     life = signs.weighed(0.0, 99.0)
     assert life is not None
