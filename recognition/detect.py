@@ -11,8 +11,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from recognition.errors import ModelDamaged
-from recognition.runtime import OrtError, open_session
+from recognition.runtime import open_network
 from recognition.testcard import check_known, draw_card
 
 STRIDES = (8, 16, 32)
@@ -69,8 +68,7 @@ class YuNet:
 
     def __init__(self, prepared: Path, known: Sequence[float] = (), *, width: int = 320) -> None:
         # One thread: with two, the pools of both models fight for two cores and a frame takes longer.
-        self._session = open_session(prepared, threads=1)
-        self._input = self._session.get_inputs()[0].name
+        self._network = open_network(prepared, threads=1)
         self._width = width
         self._planes: dict[tuple[int, int], np.ndarray] = {}
         if known:
@@ -139,10 +137,7 @@ class YuNet:
         planes[:, :, :, width:] = 0
         for channel in range(3):
             planes[0, channel, :height, :width] = pixels[:, :, channel]
-        try:
-            return self._session.run(None, {self._input: planes})
-        except OrtError as error:
-            raise ModelDamaged(f"the detector failed ({error}); run: sentinelctl models verify") from error
+        return self._network.run(planes)
 
     def answer(self) -> np.ndarray:
         """Return what the manifest's `known` must hold: the mean of every channel for the test card.

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from recognition import quality as judge
-from recognition.align import crop_face
+from recognition.align import CROP_SIZE, crop_face
 from recognition.detect import Detector, Face, YuNet
 from recognition.embed import Embedder, SFace
 from recognition.errors import FaceUnusable, GalleryMismatch, RecognitionError
@@ -112,7 +112,7 @@ class Pipeline:
             return cls(detector, embedder, limits)
         files = (manifest or load_manifest()).pack(pack)
         yunet = YuNet(ensure_prepared(files.detector, models_dir), files.detector.known, width=detector_width)
-        sface = SFace(files.embedder, ensure_prepared(files.embedder, models_dir), threads=threads)
+        sface = SFace(files.embedder, ensure_prepared(files.embedder, models_dir, threads=threads), threads=threads)
         return cls(yunet, sface, limits)
 
     @property
@@ -205,6 +205,8 @@ class Pipeline:
         quality = judge.measure(face, crop)
         if problem := judge.problem(quality):
             return _Judged(problem=problem, quality=quality)
+        if self.embedder.crop_size != CROP_SIZE:
+            crop = crop_face(pixels, face.landmarks, self.embedder.crop_size)
         return _Judged(vector=self.embedder.embed(crop), quality=quality)
 
     def _searched(self, reading: FaceReading, vector: np.ndarray) -> FaceReading:

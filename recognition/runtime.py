@@ -1,7 +1,10 @@
 """Open model files with onnxruntime, on the processor, without two thread pools fighting over it."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
@@ -39,3 +42,32 @@ def open_session(model: Path | bytes, *, threads: int = 1) -> onnxruntime.Infere
     except OrtError as error:
         name = "a graph in memory" if isinstance(model, bytes) else model
         raise ModelDamaged(f"{name} is refused by onnxruntime ({error}); run: sentinelctl models verify") from error
+
+
+class Network(Protocol):
+    """A model that is open: planes in, tensors out."""
+
+    def run(self, planes: np.ndarray, names: Sequence[str] | None = None) -> list[np.ndarray]:
+        """Return the outputs, all or those named. Raises: ModelDamaged."""
+
+
+class OrtNetwork:
+    """A model open in onnxruntime."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, name: str) -> None:
+        self._session = session
+        self._input = session.get_inputs()[0].name
+        self._name = name
+
+    def run(self, planes: np.ndarray, names: Sequence[str] | None = None) -> list[np.ndarray]:
+        """Return the outputs, all or those named. Raises: ModelDamaged when the runtime refuses the planes."""
+        try:
+            return self._session.run(names, {self._input: planes})
+        except OrtError as error:
+            raise ModelDamaged(f"{self._name} failed ({error}); run: sentinelctl models verify") from error
+
+
+def open_network(model: Path | bytes, *, threads: int = 1) -> Network:
+    """Return a model open in the runtime that its file is for. Raises: ModelMissing, ModelDamaged."""
+    name = "a graph in memory" if isinstance(model, bytes) else model.name
+    return OrtNetwork(open_session(model, threads=threads), name)
