@@ -207,7 +207,9 @@ class Vision:
         found: FaceReading | NoFace | None = None
         if self._watch.symptom not in _BLIND:
             claim = self._claim.person if self._claim else None
-            found = self._pipeline.look(frame.pixels, frame.at_mono, claim=claim)
+            found = self._pipeline.follow(frame.pixels, frame.at_mono, claim=claim) or self._pipeline.look(
+                frame.pixels, frame.at_mono, claim=claim
+            )
         face = found if isinstance(found, FaceReading) else None
         symptom = self._watch.see(
             frame, somebody=face is not None, recognisable=face is not None and face.problem is None
