@@ -145,8 +145,8 @@ class YuNet:
             planes = self._planes[padded] = np.zeros((1, 3, *padded), np.float32)
         planes[:, :, height:] = 0
         planes[:, :, :, width:] = 0
-        for channel in range(3):
-            planes[0, channel, :height, :width] = pixels[:, :, channel]
+        for channel, plane in enumerate(cv2.split(pixels)):
+            planes[0, channel, :height, :width] = plane
         return self._network.run(planes)
 
     def answer(self) -> np.ndarray:
@@ -188,6 +188,8 @@ def decode(maps: Sequence[np.ndarray], min_confidence: float) -> np.ndarray:
         columns = merged.shape[3]
         flat = merged[0].reshape(16, -1)
         kept = np.flatnonzero(np.minimum(flat[0], flat[1]) >= floor)
+        if not kept.size:
+            continue
         cells = flat[:, kept].astype(np.float64)
         grid = np.stack([kept % columns, kept // columns])
         confidence = np.sqrt(1 / (1 + np.exp(-cells[0])) / (1 + np.exp(-cells[1])))
