@@ -14,6 +14,7 @@ from pathlib import Path
 
 import onnxruntime
 
+from recognition import ncnn_form
 from recognition.forms import Form
 from recognition.models import publish
 
@@ -35,6 +36,8 @@ class Device:
 def this_device(threads: int, cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:
     """Return what the running machine is."""
     runtime = f"onnxruntime {onnxruntime.__version__}"
+    if (second := ncnn_form.version()) is not None:
+        runtime += f", ncnn {second}"
     return Device(runtime=runtime, machine=platform.machine(), cpu=cpu_name(cpuinfo), threads=threads)
 
 

@@ -7,14 +7,16 @@ processes that prepare at once both write a whole file, and the later one wins; 
 """
 
 import logging
+import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recognition import arcface, forms, graphs
+from recognition import arcface, forms, graphs, ncnn_form
 from recognition.choice import Choice, Device, fastest, keep_choice, read_choice, this_device
 from recognition.errors import ModelDamaged, RecognitionError
 from recognition.forms import Form
@@ -33,6 +35,8 @@ RECIPE = 2  # raise it with every change of `graphs`, `forms` or `arcface` that 
 MIN_COSINE = 0.99999
 DETECTOR_PICTURES = ((160, 160), (256, 320))  # rows, columns; multiples of 32, one of them not square
 
+ONNX = ".onnx"
+Files = dict[str, bytes]  # a written form by the suffixes of its files
 Fastest = Callable[[Mapping[Form, Callable[[], object]]], dict[Form, float]]
 
 
@@ -63,9 +67,9 @@ def ensure_prepared(model: ModelFile, models_dir: Path, *, threads: int = 1, dev
     device = device or this_device(threads)
     held = read_choice(choice_path(model, models_dir))
     if target.is_file() and held is not None and held.device == device:
-        return target
+        return _path_of(held, target)
     try:
-        return _prepare_embedder(model, models_dir, device)
+        return _path_of(_prepare_embedder(model, models_dir, device), target)
     except RecognitionError as error:
         if not target.is_file():
             raise
@@ -73,32 +77,55 @@ def ensure_prepared(model: ModelFile, models_dir: Path, *, threads: int = 1, dev
         return target
 
 
-def _prepare_embedder(model: ModelFile, models_dir: Path, device: Device) -> Path:
+def _path_of(choice: Choice, target: Path) -> Path:
+    """Return the file of the chosen form; one for ncnn stands beside the best one for onnxruntime."""
+    param = target.with_suffix(ncnn_form.PARAM)
+    return param if choice.form is Form.NCNN and param.is_file() else target
+
+
+def _prepare_embedder(model: ModelFile, models_dir: Path, device: Device) -> Choice:
     log.info("preparing %s for this device, once", model.name)
     source = graphs.read_model(check_file(model, models_dir))
     plain = graphs.plain_form(source)
     arcface.check_size(source, plain.graph.input[0].name, model)
     exact = accept_embedder(plain, embedder_forms(plain, model), model.packing, threads=device.threads)
-    choice, data = choose(exact, device)
+    choice, files = choose(exact, device)
     target = prepared_path(model, models_dir)
-    publish(data, target)
+    for suffix, data in files.items():
+        publish(data, target.with_suffix(suffix))
     keep_choice(choice, choice_path(model, models_dir))
     log.info("%s: form '%s' is the fastest here (%s)", model.name, choice.form, dict(choice.median_ms))
-    return target
+    return choice
 
 
-def embedder_forms(plain: "onnx.ModelProto", model: ModelFile) -> "dict[Form, onnx.ModelProto]":
+def embedder_forms(plain: "onnx.ModelProto", model: ModelFile) -> dict[Form, Files]:
     """Return every form of an embedder that this release can write. Raises: ModelDamaged."""
     try:
         chain = forms.read_chain(plain)
     except ModelDamaged:
-        return arcface.rewrite(plain, model)
+        return {form: _files(graph) for form, graph in arcface.rewrite(plain, model).items()}
     arcface.check_packing(chain.mean, chain.factor, model)
-    return {form: forms.write_form(chain, form) for form in (Form.SUM, Form.BLOCKS, Form.PAIR, Form.PRELU)}
+    written = {form: _files(forms.write_form(chain, form)) for form in (Form.SUM, Form.BLOCKS, Form.PAIR, Form.PRELU)}
+    if ncnn_form.version() is not None:
+        written[Form.NCNN] = ncnn_form.write_ncnn(chain)
+    return written
+
+
+def _files(graph: "onnx.ModelProto") -> Files:
+    return {ONNX: graph.SerializeToString()}
+
+
+def _open_form(files: Files, threads: int) -> Network:
+    if ONNX in files:
+        return open_network(files[ONNX], threads=threads)
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix, data in files.items():
+            (Path(folder) / f"form{suffix}").write_bytes(data)
+        return open_network(Path(folder) / f"form{ncnn_form.PARAM}", threads=threads)
 
 
 def accept_embedder(
-    plain: "onnx.ModelProto", written: "Mapping[Form, onnx.ModelProto]", packing: Packing, *, threads: int = 1
+    plain: "onnx.ModelProto", written: Mapping[Form, Files], packing: Packing, *, threads: int = 1
 ) -> dict[Form, "Accepted"]:
     """Return the forms that give the same numbers as the plain one. Raises: ModelDamaged when none does."""
     slow = open_network(plain.SerializeToString())
@@ -106,18 +133,17 @@ def accept_embedder(
     packed = [(planes - np.float32(packing.mean)) * np.float32(packing.scale) for planes in raw]
     expected = [slow.run(given)[0] for given in (raw if packing.inside else packed)]
     accepted, told = {}, []
-    for form, graph in written.items():
-        data = graph.SerializeToString()
+    for form, files in written.items():
         try:
-            network = open_network(data, threads=threads)
+            network = _open_form(files, threads)
             worst = min(cosine(left, network.run(right)[0]) for left, right in zip(expected, packed, strict=True))
         except ModelDamaged as error:  # a runtime without that operator; the other forms remain
             log.info("form '%s' cannot be run here: %s", form, error)
             continue
         told.append(f"{form} {worst:.7f}")
         if worst > MIN_COSINE:  # written so that NaN fails
-            accepted[form] = Accepted(data, network, worst, partial(network.run, packed[0]))
-    if not accepted:
+            accepted[form] = Accepted(files, worst, partial(network.run, packed[0]))
+    if not accepted.keys() - {Form.NCNN}:  # whatever is chosen, onnxruntime must be able to go on without ncnn
         raise ModelDamaged(
             f"no prepared form gives what its source gives (cosine {', '.join(told)}; required {MIN_COSINE}); "
             "report this with the versions of onnx, numpy and onnxruntime"
@@ -125,15 +151,17 @@ def accept_embedder(
     return accepted
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Accepted:
-    """A form that gives the plain numbers: its file, its open network, how exact it is, and one run of it."""
+    """A form that gives the plain numbers: its files by suffix, how exact it is, and one run of it."""
 
-    def __init__(self, data: bytes, network: Network, worst: float, run: Callable[[], object]) -> None:
-        self.data, self.network, self.cosine, self.run = data, network, worst, run
+    files: Files = field(repr=False)
+    cosine: float
+    run: Callable[[], object]
 
 
-def choose(accepted: Mapping[Form, Accepted], device: Device, measure: Fastest = fastest) -> tuple[Choice, bytes]:
-    """Return the form that is fastest on this device, and its file."""
+def choose(accepted: Mapping[Form, Accepted], device: Device, measure: Fastest = fastest) -> tuple[Choice, Files]:
+    """Return the form that is fastest on this device, and what to keep: its files, and the best for onnxruntime."""
     medians = measure({form: entry.run for form, entry in accepted.items()})
     first = next(iter(medians))
     choice = Choice(
@@ -142,7 +170,8 @@ def choose(accepted: Mapping[Form, Accepted], device: Device, measure: Fastest =
         median_ms={str(form): round(value, 3) for form, value in medians.items()},
         cosine={str(form): round(entry.cosine, 9) for form, entry in accepted.items()},
     )
-    return choice, accepted[first].data
+    usual = next(form for form in medians if form is not Form.NCNN)
+    return choice, {**accepted[usual].files, **accepted[first].files}
 
 
 def card_planes(packing: Packing, variant: int) -> np.ndarray:

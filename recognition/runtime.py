@@ -9,6 +9,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from recognition.errors import ModelDamaged, ModelMissing
+from recognition.ncnn_form import PARAM, NcnnNetwork
 
 # onnxruntime has no common base for its errors: these are the ones that a bad file or a bad tensor raises.
 OrtError = (
@@ -69,5 +70,7 @@ class OrtNetwork:
 
 def open_network(model: Path | bytes, *, threads: int = 1) -> Network:
     """Return a model open in the runtime that its file is for. Raises: ModelMissing, ModelDamaged."""
+    if isinstance(model, Path) and model.suffix == PARAM:
+        return NcnnNetwork(model, threads=threads)
     name = "a graph in memory" if isinstance(model, bytes) else model.name
     return OrtNetwork(open_session(model, threads=threads), name)
