@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from google.protobuf.message import DecodeError
 
 from recognition.detect import Face
 from recognition.embed import unit
 from recognition.errors import ModelDamaged, ModelMissing, RecognitionError
-from recognition.runtime import OrtError
+from recognition.runtime import OrtError, session_options
 from recognition.testcard import check_unlike
 
 log = logging.getLogger(__name__)
@@ -118,10 +117,7 @@ def _import_model_zoo() -> Any:
 
 
 def _load(zoo: Any, path: Path, threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options = session_options(threads)
     try:
         return zoo.get_model(str(path), providers=["CPUExecutionProvider"], sess_options=options, download=False)
     except _LOAD_ERRORS as error:
