@@ -29,15 +29,14 @@ class Device:
     runtime: str
     machine: str
     cpu: str
-    threads: int
 
 
-def this_device(threads: int, cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:
+def this_device(cpuinfo: Path = Path("/proc/cpuinfo")) -> Device:
     """Return what the running machine is."""
     runtime = f"onnxruntime {onnxruntime.__version__}"
     if (second := ncnn_form.version()) is not None:
         runtime += f", ncnn {second}"
-    return Device(runtime=runtime, machine=platform.machine(), cpu=cpu_name(cpuinfo), threads=threads)
+    return Device(runtime=runtime, machine=platform.machine(), cpu=cpu_name(cpuinfo))
 
 
 def cpu_name(cpuinfo: Path) -> str:

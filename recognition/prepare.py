@@ -7,6 +7,7 @@ processes that prepare at once both write a whole file, and the later one wins; 
 """
 
 import logging
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -65,12 +66,15 @@ def ensure_prepared(model: ModelFile, models_dir: Path, *, threads: int = 1, dev
             plain = graphs.plain_form(graphs.read_model(check_file(model, models_dir)))
             publish(accept_detector(plain, graphs.fast_detector(plain)), target)
         return target
-    device = device or this_device(threads)
+    device = device or this_device()
     held = read_choice(choice_path(model, models_dir))
     if target.is_file() and held is not None and held.device == device:
         return _path_of(held, target)
+    if target.is_file() and not os.access(target.parent, os.W_OK):  # else each start would choose again for nothing
+        log.info("%s stays as it was prepared elsewhere: %s cannot be written", model.name, target.parent)
+        return target
     try:
-        return _path_of(_prepare_embedder(model, models_dir, device), target)
+        return _path_of(_prepare_embedder(model, models_dir, device, threads), target)
     except RecognitionError as error:
         if not target.is_file():
             raise
@@ -84,13 +88,13 @@ def _path_of(choice: Choice, target: Path) -> Path:
     return param if choice.form is Form.NCNN and param.is_file() else target
 
 
-def _prepare_embedder(model: ModelFile, models_dir: Path, device: Device) -> Choice:
+def _prepare_embedder(model: ModelFile, models_dir: Path, device: Device, threads: int) -> Choice:
     log.info("preparing %s for this device, once", model.name)
     source = graphs.read_model(check_file(model, models_dir))
     plain = graphs.plain_form(source)
     arcface.check_size(source, plain.graph.input[0].name, model)
-    exact = accept_embedder(plain, embedder_forms(plain, model), model.packing, threads=device.threads)
-    choice, files = choose(exact, device)
+    exact = accept_embedder(plain, embedder_forms(plain, model), model.packing, threads=threads)
+    choice, files = choose(exact, device, threads=threads)
     target = prepared_path(model, models_dir)
     for suffix, data in files.items():
         publish(data, target.with_suffix(suffix))
@@ -161,11 +165,13 @@ class Accepted:
     run: Callable[[], object]
 
 
-def choose(accepted: Mapping[Form, Accepted], device: Device, measure: Fastest | None = None) -> tuple[Choice, Files]:
+def choose(
+    accepted: Mapping[Form, Accepted], device: Device, *, threads: int = 1, measure: Fastest | None = None
+) -> tuple[Choice, Files]:
     """Return the form that is fastest on this device, and what to keep: its files, and the best for onnxruntime."""
     if measure is None:
         # One thread is timed by the processor's own clock: waiting for a busy machine is not counted.
-        measure = partial(fastest, stopwatch=time.thread_time if device.threads == 1 else None)
+        measure = partial(fastest, stopwatch=time.thread_time if threads == 1 else None)
     times = measure({form: entry.run for form, entry in accepted.items()})
     first = next(iter(times))
     choice = Choice(

@@ -153,7 +153,7 @@ def test_the_form_that_the_device_runs_fastest_is_kept(plain, pack, written):
     few = {form: written[form] for form in (Form.SUM, Form.PRELU)}
     accepted = accept_embedder(plain[Role.EMBEDDER], few, pack.embedder.packing)
     for first, second in ((Form.SUM, Form.PRELU), (Form.PRELU, Form.SUM)):
-        choice, files = choose(accepted, this_device(1), measure=lambda runs, f=first, s=second: {f: 1.0, s: 2.0})
+        choice, files = choose(accepted, this_device(), measure=lambda runs, f=first, s=second: {f: 1.0, s: 2.0})
         assert choice.form is first
         assert files == accepted[first].files
 
@@ -162,17 +162,17 @@ def test_a_choice_is_made_again_for_another_device(sources, pack):
     path = ensure_prepared(pack.embedder, sources)
     note = choice_path(pack.embedder, sources)
     held = read_choice(note)
-    assert held.device == this_device(1)
+    assert held.device == this_device()
     elsewhere = replace(held, device=replace(held.device, cpu="another"))
     keep_choice(elsewhere, note)
     assert ensure_prepared(pack.embedder, sources) == path
-    assert read_choice(note).device == this_device(1)
+    assert read_choice(note).device == this_device()
 
 
 def test_what_another_device_chose_is_used_where_nothing_can_be_prepared(sources, pack):
     path = ensure_prepared(pack.embedder, sources)
     note = choice_path(pack.embedder, sources)
-    keep_choice(replace(read_choice(note), device=replace(this_device(1), runtime="onnxruntime 0")), note)
+    keep_choice(replace(read_choice(note), device=replace(this_device(), runtime="onnxruntime 0")), note)
     before = path.read_bytes()
     (sources / pack.embedder.file).unlink()
     assert ensure_prepared(pack.embedder, sources) == path
@@ -183,10 +183,10 @@ def test_where_ncnn_is_fastest_onnxruntime_can_go_on_without_it(plain, pack, wri
     accepted = accept_embedder(plain[Role.EMBEDDER], {Form.SUM: written[Form.SUM]}, pack.embedder.packing)
     second = replace(accepted[Form.SUM], files=ncnn_form.write_ncnn(forms.read_chain(plain[Role.EMBEDDER])))
     both = {**accepted, Form.NCNN: second}
-    choice, files = choose(both, this_device(1), measure=lambda runs: {Form.NCNN: 1.0, Form.SUM: 2.0})
+    choice, files = choose(both, this_device(), measure=lambda runs: {Form.NCNN: 1.0, Form.SUM: 2.0})
     assert choice.form is Form.NCNN
     assert set(files) == {ONNX, ".param", ".bin"}
-    _, files = choose(both, this_device(1), measure=lambda runs: {Form.SUM: 1.0, Form.NCNN: 2.0})
+    _, files = choose(both, this_device(), measure=lambda runs: {Form.SUM: 1.0, Form.NCNN: 2.0})
     assert set(files) == {ONNX}
 
 
