@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 CROP_SIZE = 112
+_WIDE_SIZE, _WIDE_SHIFT = 128, 8.0  # the other size of ArcFace's crops
 
 # Where both eyes, the nose tip and the mouth corners stand in the crop, from the left of the picture to its right.
 # Source: the five-point template of ArcFace and SFace (cv2.FaceRecognizerSF, insightface.utils.face_align).
@@ -31,10 +32,16 @@ def similarity_transform(landmarks: np.ndarray) -> np.ndarray:
     return np.column_stack([turn, _CENTRE - turn @ centre])
 
 
-def crop_face(pixels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def crop_face(pixels: np.ndarray, landmarks: np.ndarray, size: int = CROP_SIZE) -> np.ndarray:
     """Return the upright crop of a face.
 
-    Shape: pixels uint8[h, w, 3] BGR, landmarks float[5, 2] → uint8[112, 112, 3] BGR.
+    Shape: pixels uint8[h, w, 3] BGR, landmarks float[5, 2] → uint8[size, size, 3] BGR; size a multiple of 112 or 128.
+    Source: insightface.utils.face_align.estimate_norm: at 128 the face is as large as at 112, and 8 px further right.
     """
+    transform = similarity_transform(landmarks)
+    if size != CROP_SIZE:
+        wide = size % CROP_SIZE != 0
+        transform[0, 2] += _WIDE_SHIFT if wide else 0
+        transform *= size / (_WIDE_SIZE if wide else CROP_SIZE)
     # Black outside the picture: replicated borders double the false accepts of SFace (face-pipeline D, pitfalls).
-    return cv2.warpAffine(pixels, similarity_transform(landmarks), (CROP_SIZE, CROP_SIZE), borderValue=(0, 0, 0))
+    return cv2.warpAffine(pixels, transform, (size, size), borderValue=(0, 0, 0))

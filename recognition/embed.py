@@ -9,13 +9,11 @@ import numpy as np
 
 from recognition.align import CROP_SIZE
 from recognition.errors import ModelDamaged
-from recognition.models import ModelFile
-from recognition.prepare import PACKING_FACTOR, PACKING_MEAN
-from recognition.runtime import OrtError, open_session
-from recognition.testcard import check_known, draw_card
+from recognition.models import ModelFile, Packing
+from recognition.runtime import open_network
+from recognition.testcard import check_known, check_unlike, draw_card
 
-PACKING = "rgb1"  # names what `pack_rgb` does; another packing is another model, whose vectors must not be mixed
-ARITHMETIC = "exact"  # every recipe of `prepare` is exact; a reduced one (fp16, int8) has to say so here
+ARITHMETIC = "exact"  # every form of `prepare` gives the plain numbers; a reduced one (fp16, int8) has to say so here
 
 
 class Embedder(Protocol):
@@ -25,8 +23,24 @@ class Embedder(Protocol):
     def model(self) -> str:
         """Return the fingerprint that every vector of this embedder carries."""
 
+    @property
+    def crop_size(self) -> int:
+        """Return how wide and high the crop must be. Unit: pixels."""
+
     def embed(self, crop: np.ndarray) -> np.ndarray:
         """Return the unit vector of an upright crop."""
+
+
+def pack(crop: np.ndarray, packing: Packing, planes: np.ndarray) -> np.ndarray:
+    """Fill planes with a crop as its embedder wants it, and return them.
+
+    Shape: crop uint8[s, s, 3] BGR, planes float32[1, 3, s, s].
+    """
+    channels = cv2.split(crop)
+    for place, plane in enumerate(channels[::-1] if packing.channels == "rgb" else channels):
+        np.multiply(plane, np.float32(packing.scale), out=planes[0, place])
+    planes -= np.float32(packing.mean * packing.scale)
+    return planes
 
 
 def pack_rgb(crop: np.ndarray) -> np.ndarray:
@@ -34,18 +48,15 @@ def pack_rgb(crop: np.ndarray) -> np.ndarray:
 
     Shape: uint8[112, 112, 3] BGR → float32[1, 3, 112, 112].
     """
-    planes = np.empty((1, 3, CROP_SIZE, CROP_SIZE), np.float32)
-    for channel, plane in enumerate(cv2.split(crop)[::-1]):
-        np.multiply(plane, np.float32(PACKING_FACTOR), out=planes[0, channel])
-    planes -= np.float32(PACKING_MEAN * PACKING_FACTOR)
-    return planes
+    return pack(crop, Packing(), np.empty((1, 3, CROP_SIZE, CROP_SIZE), np.float32))
 
 
-class SFace:
-    """Embed with the prepared SFace.
+class PreparedEmbedder:
+    """Embed with a prepared model: SFace, or any ArcFace-type network of the manifest.
 
     At load it must reproduce the known vector of the test card: with swapped channels or a second normalisation the
-    network still answers, every stranger then resembles everybody, and no other check would notice.
+    network still answers, every stranger then resembles everybody, and no other check would notice. Where the manifest
+    knows no vector, the model must at least tell drawn faces apart.
     Raises: ModelDamaged when it does not.
     """
 
@@ -55,34 +66,45 @@ class SFace:
         prepared: Path,
         *,
         threads: int = 1,
-        pack: Callable[[np.ndarray], np.ndarray] = pack_rgb,
+        pack: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
-        self._session = open_session(prepared, threads=threads)
-        self._input = self._session.get_inputs()[0].name
-        self._pack = pack
-        self._model = f"{model.name}-{model.sha256[:12]}-{PACKING}-{ARITHMETIC}"
+        self._network = open_network(prepared, threads=threads)
+        self._packing = model.packing
+        size = model.packing.size
+        self._planes = np.empty((1, 3, size, size), np.float32)
+        self._pack = pack or self._into_planes
+        self._model = f"{model.name}-{model.sha256[:12]}-{model.packing.name}-{ARITHMETIC}"
         if model.known:
             check_known(self.answer(), np.asarray(model.known), prepared)
+        else:
+            check_unlike(self.embed, size, model.file)
 
     @property
     def model(self) -> str:
         """Return the fingerprint: name, digest of the source file, packing, arithmetic."""
         return self._model
 
+    @property
+    def crop_size(self) -> int:
+        """Return how wide and high the crop must be. Unit: pixels."""
+        return self._packing.size
+
     def embed(self, crop: np.ndarray) -> np.ndarray:
         """Return the unit vector of an upright crop.
 
-        Shape: uint8[112, 112, 3] BGR → float32[128].
+        Shape: uint8[s, s, 3] BGR → float32[d].
         """
-        try:
-            (rows,) = self._session.run(None, {self._input: self._pack(crop)})
-        except OrtError as error:
-            raise ModelDamaged(f"the embedder failed ({error}); run: sentinelctl models verify") from error
-        return unit(rows[0])
+        return unit(self._network.run(self._pack(crop))[0].reshape(-1))
 
     def answer(self) -> np.ndarray:
         """Return what the manifest's `known` must hold: the unit vector of the test card."""
-        return self.embed(draw_card(CROP_SIZE))
+        return self.embed(draw_card(self._packing.size))
+
+    def _into_planes(self, crop: np.ndarray) -> np.ndarray:
+        return pack(crop, self._packing, self._planes)
+
+
+SFace = PreparedEmbedder  # what the pack opencv-zoo embeds with
 
 
 def unit(vector: np.ndarray) -> np.ndarray:

@@ -31,8 +31,31 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """How an embedder wants its crop: planes of (x - mean) * scale, x from 0 to 255.
+
+    These are the figures that the trained network needs, wherever they are applied: `inside` says that the file's own
+    graph does it. Preparation holds the file to this, for a normalisation done twice, or never, makes all faces alike.
+    """
+
+    size: int = 112  # pixels a side
+    channels: str = "rgb"  # or "bgr"
+    mean: float = 127.5
+    scale: float = 1 / 128
+    inside: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the packing in words for a fingerprint. Another packing is another model."""
+        if self == Packing(inside=self.inside):
+            return "rgb1"  # the name that SFace's vectors have carried since the first release
+        return f"{self.channels}{self.size}-{self.mean:g}-{self.scale:.6g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """One file of the manifest. `known` is what the prepared model must answer to the test card."""
+    """One file of the manifest. `known` is what the prepared model must answer to the test card; it may be empty for a
+    model that this release never saw, which is then only asked whether it tells faces apart."""
 
     name: str
     role: Role
@@ -42,6 +65,7 @@ class ModelFile:
     licence: str
     sources: tuple[str, ...]
     known: tuple[float, ...] = field(repr=False)
+    packing: Packing = Packing()  # of an embedder; a detector takes the picture as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +176,24 @@ def model_file(role: Role, table: Mapping[str, Any]) -> ModelFile:
         licence=table["licence"],
         sources=tuple(table["sources"]),
         known=tuple(float(value) for value in table["known"]),
+        packing=_packing(table) if role is Role.EMBEDDER else Packing(),
     )
+
+
+def _packing(table: Mapping[str, Any]) -> Packing:
+    """Return the packing that an embedder's entry states; nothing of it is guessed."""
+    packing = Packing(
+        size=int(table["input_size"]),
+        channels=table["channels"],
+        mean=float(table["mean"]),
+        scale=float(table["scale"]),
+        inside={"inside": True, "outside": False}[table["normalisation"]],
+    )
+    if packing.size % 112 and packing.size % 128:
+        raise ValueError(f"input_size {packing.size} of '{table['name']}' is no multiple of 112 or 128")
+    if packing.channels not in ("rgb", "bgr") or not packing.scale > 0:
+        raise ValueError(f"'{table['name']}' needs channels rgb or bgr and a scale above 0")
+    return packing
 
 
 def check_file(model: ModelFile, models_dir: Path) -> Path:

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from google.protobuf.message import DecodeError
 
-from recognition.align import CROP_SIZE
 from recognition.detect import Face
 from recognition.embed import unit
 from recognition.errors import ModelDamaged, ModelMissing, RecognitionError
-from recognition.runtime import OrtError
-from recognition.testcard import draw_card
+from recognition.runtime import OrtError, session_options
+from recognition.testcard import check_unlike
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +25,6 @@ LICENCE_NOTICE = (
     "the weights that InsightFace publishes are for non-commercial research only; "
     "a gate in service needs a licence from their owner or the pack opencv-zoo"
 )
-# No known vectors exist for a pack we never saw. What can be seen: with a wrong normalisation every face resembles
-# every other. SFace gives five drawn faces a mean of 0.75 among each other, normalised twice 0.91, not at all 0.96.
-MAX_CARD_SIMILARITY = 0.9
 _LIKELY = ("det_", "scrfd", "w600k", "glint", "arcface")  # opened first: packs also hold landmark models of 140 MB
 _LOAD_ERRORS = (AssertionError, RuntimeError, ValueError, OSError, DecodeError, *OrtError)
 
@@ -53,6 +48,10 @@ class InsightFaceDetector:
         """Return the face as it is."""
         return face
 
+    def near(self, pixels: np.ndarray, face: Face) -> list[Face]:
+        """Return the faces of the whole picture."""
+        return self.detect(pixels)
+
 
 class InsightFaceEmbedder:
     """Embed with the recognition model of a pack. Raises: ModelDamaged when all faces look alike to it."""
@@ -60,7 +59,12 @@ class InsightFaceEmbedder:
     def __init__(self, model: Any, fingerprint: str) -> None:
         self._model = model
         self._fingerprint = fingerprint
-        self._refuse_wrong_normalisation()
+        check_unlike(self.embed, self.crop_size, fingerprint)
+
+    @property
+    def crop_size(self) -> int:
+        """Return how wide and high the crop must be. Unit: pixels."""
+        return int(self._model.input_size[0])
 
     @property
     def model(self) -> str:
@@ -68,17 +72,8 @@ class InsightFaceEmbedder:
         return self._fingerprint
 
     def embed(self, crop: np.ndarray) -> np.ndarray:
-        """Return the unit vector of an upright crop. Shape: uint8[112, 112, 3] BGR → float32[d]."""
+        """Return the unit vector of an upright crop. Shape: uint8[s, s, 3] BGR → float32[d]."""
         return unit(np.asarray(self._model.get_feat(crop), np.float32).reshape(-1))
-
-    def _refuse_wrong_normalisation(self) -> None:
-        vectors = np.stack([self.embed(draw_card(CROP_SIZE, variant)) for variant in range(5)])
-        mean = float((vectors @ vectors.T)[np.triu_indices(5, 1)].mean())
-        if not mean <= MAX_CARD_SIMILARITY:
-            raise ModelDamaged(
-                f"{self._fingerprint} finds five different drawn faces alike (mean similarity {mean:.2f}), as with a "
-                "wrong normalisation, and would take strangers for residents; use another pack"
-            )
 
 
 def open_insightface(
@@ -105,8 +100,9 @@ def open_insightface(
         if task not in found:
             raise ModelMissing(f"{folder} holds no {task} model; unpack a whole InsightFace pack there")
     path, recogniser = found["recognition"]
-    if tuple(recogniser.input_size) != (CROP_SIZE, CROP_SIZE):
-        raise ModelDamaged(f"{path.name} wants crops of {recogniser.input_size}; only 112×112 is supported")
+    width, height = recogniser.input_size
+    if width != height or (width % 112 and width % 128):
+        raise ModelDamaged(f"{path.name} wants crops of {width}×{height}; multiples of 112 or 128 are supported")
     detector = InsightFaceDetector(found["detection"][1], width=detector_width)
     return detector, InsightFaceEmbedder(recogniser, _fingerprint(folder, path, recogniser))
 
@@ -121,10 +117,7 @@ def _import_model_zoo() -> Any:
 
 
 def _load(zoo: Any, path: Path, threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options = session_options(threads)
     try:
         return zoo.get_model(str(path), providers=["CPUExecutionProvider"], sess_options=options, download=False)
     except _LOAD_ERRORS as error:

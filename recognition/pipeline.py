@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from recognition import quality as judge_quality
-from recognition.align import crop_face
+from recognition.align import CROP_SIZE, crop_face
 from recognition.cardphoto import photo_vector
 from recognition.detect import Detector, Face, YuNet, overlap
 from recognition.embed import Embedder, SFace
@@ -27,7 +27,7 @@ from recognition.prepare import ensure_prepared
 from recognition.quality import Quality
 from recognition.readings import Candidate, FaceProblem, FaceReading, NoFace
 from recognition.thresholds import CARD_PHOTO, FALSE_MATCH_RATE, ONE_TO_ONE, one_to_many
-from recognition.tracking import Track, Tracker, find_near
+from recognition.tracking import Glance, Track, Tracker, find_near
 
 CLEARLY_NEAREST = 2.5  # times the area of the next face: 1.6 times nearer to the camera, one step ahead in a queue
 SURELY_SAME_OVERLAP = 0.5  # one who stands 1.6 times farther away overlaps a face in the same place by 0.4 at most
@@ -135,7 +135,7 @@ class Pipeline:
             return cls(detector, embedder, limits)
         files = (manifest or load_manifest()).pack(pack)
         yunet = YuNet(ensure_prepared(files.detector, models_dir), files.detector.known, width=detector_width)
-        sface = SFace(files.embedder, ensure_prepared(files.embedder, models_dir), threads=threads)
+        sface = SFace(files.embedder, ensure_prepared(files.embedder, models_dir, threads=threads), threads=threads)
         return cls(yunet, sface, limits)
 
     @property
@@ -181,12 +181,18 @@ class Pipeline:
             self._track = None
             return replace(reading, problem=FaceProblem.SEVERAL)
         track = self._followed(face, number)
-        if not self._must_embed(track, claim, at_mono):
+        asked = self._must_embed(track, claim, at_mono)
+        still = not track.known or (track.glance is not None and track.glance.still_there(pixels, at_mono))
+        if still and not asked:
+            track.glance = Glance.of(pixels, face, at_mono) if track.known else None
             return self._renewed(track, reading, claim)
-        judged = self._judge(pixels, face, self.limits.min_face_px, embed=self._gains(track))
+        judged = self._judge(pixels, face, self.limits.min_face_px, embed=self._gains(track) if still else None)
         if judged.problem is not None or judged.quality is None:
             return replace(reading, problem=judged.problem)
-        return self._taken(track, reading, judged, claim)
+        taken = self._taken(track, reading, judged, claim)
+        if self._track is not None and self._track.known:
+            self._track.glance = Glance.of(pixels, face, at_mono)
+        return taken
 
     def recheck(self, claim: str, at_mono: float) -> FaceReading | None:
         """Return the last usable look at the face in view, now compared with a claimed person; no new frame is needed.
@@ -272,6 +278,8 @@ class Pipeline:
             return _Judged(problem=problem, quality=quality)
         if embed is not None and not embed(quality):
             return _Judged(quality=quality)
+        if self.embedder.crop_size != CROP_SIZE:
+            crop = crop_face(pixels, face.landmarks, self.embedder.crop_size)
         return _Judged(vector=self.embedder.embed(crop), quality=quality)
 
     # -- one face over frames -----------------------------------------------------------------------------------------

@@ -1,18 +1,49 @@
-"""Give the same face in successive frames the same number, by how much its boxes overlap."""
+"""Follow the face in view from frame to frame: the same number while it stays, and no second embedding once known.
 
-from dataclasses import dataclass
+A known face costs a small part of its first frame: the detector looks at its surroundings only, and what it finds must
+overlap the last place and the picture there must be, pixel by pixel, the last one moved a little. Whoever steps into
+somebody's place fails the second, and is embedded like anybody else.
+"""
+
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-from recognition.detect import Detector, Face, overlap
+from recognition.detect import NEAR_MARGIN, Detector, Face, overlap, window_around
 from recognition.fusion import Evidence
 from recognition.readings import FaceReading
 
 MIN_OVERLAP = 0.3  # at 10 frames a second a walking face moves a tenth of its width between two frames
 MAX_GAP_S = 1.0  # a face unseen for longer may be another person who stepped into the same place
-NEAR_PX = 128  # one look at a known place costs a quarter of a look at the whole frame
-NEAR_MARGIN = 2.0  # that place is so many faces wide: a walking face stays in it for half a second
+GLANCE_GAP_S = 0.35  # three frames at 10 a second; after longer a picture proves nothing
+# Normalised correlation of the face with itself one frame before, at its best place. Faces in noise, 10 px aside and
+# 3 % nearer reach it in 96 of 100 cases (median 0.98); 5,690 pairs of different people, faces laid on each other, have
+# 0.88 at most (0.87 in one of a thousand). What falls short is only embedded again.
+MIN_ALIKE = 0.92
+_WINDOW = 48  # pixels a side; the face is half of it, so that sensor noise averages out and a few matter little
+_FACE = (slice(10, 38), slice(12, 36))  # brow to chin and cheek to cheek in it: no hair, no background
+_SEARCH = (slice(3, 45), slice(5, 43))  # where it may have gone within one frame: a seventh of its width
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Glance:
+    """How a face looked in one frame, small and grey, and where. Clock: monotonic seconds."""
+
+    at_mono: float
+    face: Face
+    picture: np.ndarray = field(repr=False)
+
+    @classmethod
+    def of(cls, pixels: np.ndarray, face: Face, at_mono: float) -> "Glance":
+        """Return a glance at a face of a frame. Shape: pixels uint8[h, w, 3], BGR."""
+        return cls(at_mono, face, glance(pixels, face))
+
+    def still_there(self, pixels: np.ndarray, at_mono: float) -> bool:
+        """Tell whether the same face is certainly in this frame, which follows soon."""
+        if at_mono - self.at_mono > GLANCE_GAP_S:
+            return False
+        return alike(self.picture, glance(pixels, self.face)) >= MIN_ALIKE
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -28,6 +59,7 @@ class Track:
     reading: FaceReading | None = None  # of the last usable frame
     settled: bool = False
     claim: str | None = None
+    glance: Glance | None = None  # of a face that is known, in the last frame
     near_looks: int = 0  # frames since the whole one was searched
 
     @property
@@ -66,30 +98,22 @@ class Tracker:
 
 
 def find_near(detector: Detector, pixels: np.ndarray, known: Face) -> Face | None:
-    """Return a face where one was a moment ago, None when it is not clearly there any more. Sees nobody else.
+    """Return a face where one was a moment ago; None when it is not clearly there any more, or not alone.
 
     Shape: pixels uint8[h, w, 3], BGR.
     """
-    side = max(known.width, known.height) * NEAR_MARGIN
-    left = max(0, round(known.x + known.width / 2 - side / 2))
-    top = max(0, round(known.y + known.height / 2 - side / 2))
-    region = pixels[top : top + round(side), left : left + round(side)]
-    if min(region.shape[:2], default=0) < 2:
-        return None
-    zoom = min(1.0, NEAR_PX / max(region.shape[:2]))
-    size = (max(1, round(region.shape[1] * zoom)), max(1, round(region.shape[0] * zoom)))
-    found = detector.detect(cv2.resize(region, size, interpolation=cv2.INTER_LINEAR))
-    faces = [_moved(face, left, top, region.shape[1] / size[0], region.shape[0] / size[1]) for face in found]
-    best = max(faces, key=lambda face: overlap(face.box, known.box), default=None)
-    return best if best is not None and overlap(best.box, known.box) >= MIN_OVERLAP else None
+    found = detector.near(pixels, known)
+    return found[0] if len(found) == 1 and overlap(found[0].box, known.box) >= MIN_OVERLAP else None
 
 
-def _moved(face: Face, left: int, top: int, wide: float, high: float) -> Face:
-    return Face(
-        x=face.x * wide + left,
-        y=face.y * high + top,
-        width=face.width * wide,
-        height=face.height * high,
-        confidence=face.confidence,
-        landmarks=(face.landmarks * (wide, high) + (left, top)).astype(np.float32),
-    )
+def glance(pixels: np.ndarray, face: Face) -> np.ndarray:
+    """Return a face and its surroundings, small and grey. Shape: uint8[48, 48]."""
+    side = max(face.width, face.height) * NEAR_MARGIN
+    window, *_ = window_around(pixels, face, side, 2 * _WINDOW)
+    return cv2.resize(cv2.cvtColor(window, cv2.COLOR_BGR2GRAY), (_WINDOW, _WINDOW), interpolation=cv2.INTER_AREA)
+
+
+def alike(before: np.ndarray, now: np.ndarray) -> float:
+    """Return how much a face of one glance is that of the next, wherever it went, -1..1; 0 without contrast."""
+    found = float(cv2.matchTemplate(now[_SEARCH], before[_FACE], cv2.TM_CCOEFF_NORMED).max())
+    return found if np.isfinite(found) and before[_FACE].std() > 1 else 0.0
