@@ -796,6 +796,12 @@ class Reference:
         self.side += 1
         self.track, self.card, self.code, self.known = track, None, None, None
 
+    def change_beside_a_face(self) -> None:
+        """Another card or code: whose face was known last is known still, and the next other face is another change."""
+        known = self.known
+        self.change(track=self.track)
+        self.known = known
+
     def face(self, reading: FaceReading) -> None:
         found = reading.identified.person if reading.identified else None
         if self.track is None:
@@ -817,14 +823,14 @@ class Reference:
 
     def shown(self, card: CardReading) -> None:
         if self.card not in (None, card.number):
-            self.change(track=self.track)
+            self.change_beside_a_face()
         self.card = card.number
         self.note(card.at_mono)
         self.card_of[card.number] = self.person
 
     def shown_code(self, code: ShownPass) -> None:
         if self.code not in (None, code.mark):
-            self.change(track=self.track)
+            self.change_beside_a_face()
         self.code = code.mark
         self.note(code.at_mono)
 
