@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from recognition.errors import FaceUnusable
-from sentinel import roster
+from sentinel import roster, site_evidence
 from sentinel.core.errors import DataError, SentinelError
 from sentinel.enrol_camera import WANTED, take_shots
 from sentinel.enrol_lines import RosterLine, read_line, read_rows, row_line
@@ -58,6 +58,7 @@ class Desk:
         """Publish the roster as it is now."""
         roster.publish(self.settings.paths.roster, self.members, self.vault, self.pictures)
         self.pictures.clear()
+        site_evidence.follow_roster(self.members.values(), self.settings)
 
 
 def _run(config: Path, args: argparse.Namespace) -> int:

@@ -126,3 +126,9 @@ def renew_step_up(members: Iterable[Member], settings: Settings) -> int:
     asked = stepup.StepUp.of_pairs((pair.one, pair.other) for pair in impostors.alike(at_least=at))
     stepup.publish(settings.paths.alike, asked, model=templates.model, similarity=at)
     return len(asked.tokens)
+
+
+def follow_roster(members: Iterable[Member], settings: Settings) -> None:
+    """Renew who is too much alike after the roster has changed, at a site that has asked for it once."""
+    if settings.paths.alike.exists():
+        renew_step_up(members, settings)

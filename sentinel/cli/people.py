@@ -138,7 +138,7 @@ def _cells(row: Mapping[str, Any], lang: str) -> tuple[str, ...]:
 
 def run_remove(args: argparse.Namespace) -> int:
     """Remove one person; the removal is in the ledger before the roster changes."""
-    from sentinel import gallery_papers, roster
+    from sentinel import gallery_papers, roster, site_evidence
     from sync.vault import Vault
 
     settings = load(args.config)
@@ -151,7 +151,9 @@ def run_remove(args: argparse.Namespace) -> int:
         bare = replace(member, templates=(), quarantined=())
         request = gallery_papers.consent_request(bare, act="removed", consent=args.token, model="")
         gallery_papers.keep(settings.paths.manual_socket, args.config, request)
-        roster.publish(settings.paths.roster, {k: m for k, m in members.items() if k != member.token}, vault)
+        left = {k: m for k, m in members.items() if k != member.token}
+        roster.publish(settings.paths.roster, left, vault)
+        site_evidence.follow_roster(left.values(), settings)
     print(text("cli.people.removed", args.lang, token=member.token[:8]))
     return 0
 

@@ -92,9 +92,10 @@ class Book:
 
     def publish(self, pictures: Mapping[str, bytes] | None = None) -> None:
         """Publish the roster as it is now."""
-        from sentinel import roster
+        from sentinel import roster, site_evidence
 
         roster.publish(self.settings.paths.roster, self.members, self.vault, pictures)
+        site_evidence.follow_roster(self.members.values(), self.settings)
 
 
 @contextmanager

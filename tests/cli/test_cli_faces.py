@@ -8,7 +8,7 @@ from cli_sample import passage, write_ledger
 
 from sentinel import cli, roster, stepup
 from sentinel.settings import load
-from sentinel.site_evidence import Passed, passed_in, renew_step_up, templates_of
+from sentinel.site_evidence import Passed, follow_roster, passed_in, renew_step_up, templates_of
 from sync.vault import Vault
 
 MODEL = "m1"
@@ -111,6 +111,18 @@ def test_whoever_changes_the_roster_can_renew_the_list(check, tmp_path, config):
     said = (tmp_path / "alike.json").read_bytes()
     assert renew_step_up(members.values(), load(config)) == 2
     assert (tmp_path / "alike.json").read_bytes() == said, "as the check itself has it"
+
+
+def test_a_changed_roster_renews_the_list_where_there_is_one_and_only_there(check, tmp_path, config):
+    members = with_twin(crowd(60))
+    settings = load(config)
+    follow_roster(members.values(), settings)
+    assert not settings.paths.alike.exists(), "nobody has asked for it at this site"
+    published(tmp_path, crowd(60))
+    check("--step-up", "-q")
+    assert stepup.read(settings.paths.alike).tokens == frozenset()
+    follow_roster(members.values(), settings)
+    assert "f" * 32 in stepup.read(settings.paths.alike).tokens
 
 
 def test_a_later_check_takes_off_the_list_who_is_alike_no_more(check, tmp_path):
