@@ -14,7 +14,7 @@ RESIDENT = ("obama.jpg", "obama2.jpg", "obama3.jpg")  # as enrolled; impostor_1 
 FAR_AWAY = "biden.jpg"  # too small a face to be compared
 STRANGERS = ("impostor_2.jpg", "person_a_1.jpg", "person_a_2.jpg", "person_b_1.jpg", "person_b_2.jpg")
 LONGEST_STAY_S = 2.5  # longer than the deadline of a decision over frames
-STAYS = 18
+STAYS = 9
 
 
 @pytest.fixture
