@@ -1,11 +1,11 @@
 """Simulate a TF-Luna: a beam, and what stands in it."""
 
-import threading
 from typing import ClassVar
 
 from drivers.codecs import distance
 from drivers.codecs.distance import COMMAND_HEAD, encode_frame
 from drivers.codecs.framing import NO_FRAME, WAIT, Dropped, FrameFinder
+from drivers.sim.faulty import Faulty
 
 VERSION_DATA = bytes([1, 2, 3])  # 3.2.1
 LONGEST_COMMAND_BYTES = 8
@@ -14,7 +14,7 @@ STRONG, WEAK = 1000, 20  # of a coat at arm's length, and of an empty room
 ALL_59 = 0x5959
 
 
-class SimDistance:
+class SimDistance(Faulty):
     """Behave like a sensor that sends of its own accord. What stands in the beam changes from any thread.
 
     `all-59`: every byte before the sum is 59, so that the head is found everywhere.
@@ -23,31 +23,18 @@ class SimDistance:
     FAULTS: ClassVar[tuple[str, ...]] = ("strength-0", "saturated", "error-distance", "all-59")
 
     def __init__(self, *, rate_hz: int = 100) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self._finder = FrameFinder(head=bytes([COMMAND_HEAD]), longest_bytes=LONGEST_COMMAND_BYTES, judge=_judge)
         self._rate_hz = rate_hz
         self._output = True
         self._unit_mm = 10
         self._next_at: float | None = None
         self._distance_mm: int | None = None
-        self._faults: frozenset[str] = frozenset()
 
     def show(self, distance_mm: int | None) -> None:
         """Let somebody stand so far away, None for nobody."""
         with self._lock:
             self._distance_mm = distance_mm
-
-    def fault(self, name: str) -> None:
-        """Begin a fault. Raises: ValueError for an unknown name."""
-        if name not in self.FAULTS:
-            raise ValueError(f"unknown fault {name!r}; use one of: {', '.join(self.FAULTS)}")
-        with self._lock:
-            self._faults |= {name}
-
-    def heal(self) -> None:
-        """End every fault."""
-        with self._lock:
-            self._faults = frozenset()
 
     def answer(self, chunk: bytes, now: float = 0.0) -> bytes:
         """Return the sensor's answers to the commands in these bytes."""

@@ -1,6 +1,5 @@
 """Simulate the SDT card reader: a pure model of the module, and cards with any text a test may want."""
 
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from drivers.codecs.framing import NO_FRAME, WAIT, Dropped, FrameFinder
 from drivers.codecs.idcard import HEAD_BYTES, PHOTO_BYTES, PREAMBLE, SPEED_CODES, frame
 from drivers.codecs.idcard_text import ADDRESS_BYTES, LAYOUTS, LETTER, LETTERS, LONG_TERM, TEXT_BYTES
 from drivers.readings import CardKind
+from drivers.sim.faulty import Faulty
 
 MODULE_NUMBER = bytes.fromhex("05 00 03 00 A5 3A 34 01 87 D6 12 00 B1 7F 39 05")
 LONGEST_REQUEST_LENGTH = 16
@@ -102,7 +102,7 @@ _CARD_CHANGES: Mapping[str, Callable[[CardData], CardData]] = MappingProxyType(
 )
 
 
-class SimIdCardReader:
+class SimIdCardReader(Faulty):
     """Behave like a reader with its module. Cards are placed and removed from any thread.
 
     `finds_again`: after a good read, find keeps answering 9F while the card lies there; False for the makers' other
@@ -117,12 +117,11 @@ class SimIdCardReader:
     def __init__(self, *, finds_again: bool = True, lacks: tuple[bytes, ...] = ()) -> None:
         self.finds_again = finds_again
         self._lacks = lacks
-        self._lock = threading.Lock()
+        super().__init__()
         self._finder = FrameFinder(head=PREAMBLE, longest_bytes=HEAD_BYTES + LONGEST_REQUEST_LENGTH, judge=_judge)
         self._scripts: dict[str, deque[int]] = {"status": deque(), "find": deque(), "select": deque(), "read": deque()}
         self._card: CardData | None = None
         self._later: list[tuple[float, bytes]] = []
-        self._faults: set[str] = set()
         self._slow_s = 0.0
         self._take_once = False
         self._lift()
@@ -144,20 +143,11 @@ class SimIdCardReader:
         with self._lock:
             self._scripts[step].extend(statuses)
 
-    def fault(self, name: str) -> None:
-        """Begin a fault of `FAULTS`; it lasts until `heal`. Raises: ValueError for an unknown name."""
-        if name not in self.FAULTS:
-            raise ValueError(f"an ID card reader has no fault {name!r}; it has {', '.join(self.FAULTS)}")
-        with self._lock:
-            self._faults.add(name)
-
-    def heal(self) -> None:
-        """End every fault, scripted words and slow reading; a card that lies there stays."""
-        with self._lock:
-            self._faults.clear()
-            self._slow_s, self._take_once = 0.0, False
-            for script in self._scripts.values():
-                script.clear()
+    def _healed(self) -> None:
+        """End scripted words and slow reading too; a card that lies there stays."""
+        self._slow_s, self._take_once = 0.0, False
+        for script in self._scripts.values():
+            script.clear()
 
     def break_down(self, status: int = 0x60) -> None:
         """Answer every request with 60 (self-test failed) or 66 (not authorised) until `repair`."""

@@ -1,9 +1,9 @@
 """Simulate a keyboard scanner: codes held before it become the input events of a US keyboard."""
 
-import threading
 from typing import ClassVar
 
 from drivers.codecs.keyboard import DOWN, ENTER, EVENTS_LOST, KEY, KEYMAP, SHIFTS, SYNCHRONISE, UP, encode_event
+from drivers.sim.faulty import Faulty
 from drivers.sim.scanner import AGAIN_S, HUGE_BYTES
 
 # Text is typed on the main keys, as scanners do: of several keys that write the same, the first.
@@ -24,7 +24,7 @@ def encode_keys(text: bytes, *, at: float = BOOTED_AT) -> bytes:
     return b"".join(encode_event(*step, at=at) for step in steps)
 
 
-class SimKeyboard:
+class SimKeyboard(Faulty):
     """Behave like a scanner that types each code and Enter. Codes are shown from any thread.
 
     `lost-keys`: the kernel dropped some of the events, and says so.
@@ -33,27 +33,14 @@ class SimKeyboard:
     FAULTS: ClassVar[tuple[str, ...]] = ("no-terminator", "huge-code", "duplicates", "lost-keys")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self._codes: list[tuple[float | None, bytes]] = []  # when to type; None for at once
-        self._faults: frozenset[str] = frozenset()
 
     def scan(self, content: bytes) -> None:
         """Hold a code before the scanner. Raises: KeyError for what a US keyboard cannot write."""
         encode_keys(content)  # the caller's error, not the serving thread's
         with self._lock:
             self._codes.append((None, content))
-
-    def fault(self, name: str) -> None:
-        """Begin a fault. Raises: ValueError for an unknown name."""
-        if name not in self.FAULTS:
-            raise ValueError(f"unknown fault {name!r}; use one of: {', '.join(self.FAULTS)}")
-        with self._lock:
-            self._faults |= {name}
-
-    def heal(self) -> None:
-        """End every fault."""
-        with self._lock:
-            self._faults = frozenset()
 
     def answer(self, _chunk: bytes, _now: float = 0.0) -> bytes:
         """Return nothing: nobody speaks to a keyboard."""

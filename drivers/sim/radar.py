@@ -1,11 +1,11 @@
 """Simulate an LD2410: who is felt, its configuration, and the ways it goes wrong."""
 
-import threading
 from typing import ClassVar
 
 from drivers.codecs import radar
 from drivers.codecs.framing import NO_FRAME, WAIT, Dropped, FrameFinder
 from drivers.codecs.radar import AROUND_BYTES, COMMAND_HEAD, COMMAND_TAIL, REPORT_TAIL, encode_answer, encode_report
+from drivers.sim.faulty import Faulty
 
 REPORT_EVERY_S = 0.1
 LONGEST_COMMAND_BYTES = AROUND_BYTES + 20
@@ -17,7 +17,7 @@ PHANTOM_CM = 240  # a fan
 FELT_PERCENT = 60
 
 
-class SimRadar:
+class SimRadar(Faulty):
     """Behave like a radar that reports of its own accord. Who is felt changes from any thread.
 
     `stuck-in-config`: the configuration is open and does not close. `report-in-config`: it is open, and reports go on.
@@ -26,31 +26,20 @@ class SimRadar:
     FAULTS: ClassVar[tuple[str, ...]] = ("phantom", "no-tail", "stuck-in-config", "report-in-config")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self._finder = FrameFinder(head=COMMAND_HEAD, longest_bytes=LONGEST_COMMAND_BYTES, judge=_judge)
         self._next_at = 0.0
         self._open = self._engineering = False
         self._moving = self._still = False
         self._distance_mm: int | None = None
-        self._faults: frozenset[str] = frozenset()
 
     def show(self, moving: bool, still: bool, distance_mm: int | None = None) -> None:
         """Let somebody be felt who moves, stands still, or both (two people); neither for an empty room."""
         with self._lock:
             self._moving, self._still, self._distance_mm = moving, still, distance_mm
 
-    def fault(self, name: str) -> None:
-        """Begin a fault. Raises: ValueError for an unknown name."""
-        if name not in self.FAULTS:
-            raise ValueError(f"unknown fault {name!r}; use one of: {', '.join(self.FAULTS)}")
-        with self._lock:
-            self._faults |= {name}
-            self._open = self._open or name.endswith("-config")
-
-    def heal(self) -> None:
-        """End every fault; a configuration that is open stays open until it is told to close."""
-        with self._lock:
-            self._faults = frozenset()
+    def _began(self, name: str) -> None:
+        self._open = self._open or name.endswith("-config")  # and so it stays when the fault ends, until it is told
 
     def answer(self, chunk: bytes, now: float = 0.0) -> bytes:
         """Return the radar's answers to the commands in these bytes."""

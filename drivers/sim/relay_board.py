@@ -1,12 +1,12 @@
 """Simulate a Modbus RTU relay board: relays, inputs, the maker's own pulse, and answers that take their time."""
 
-import threading
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from drivers.codecs import modbus
 from drivers.codecs.framing import Dropped
 from drivers.codecs.modbus import OFF, ON, TOGGLE, Request, RequestCodec
+from drivers.sim.faulty import Faulty
 
 ANSWER_S = 0.005  # a board at 9600 baud needs 8 ms for its eight bytes alone
 LATE_S = 1.5  # later than any host waits
@@ -19,8 +19,10 @@ def _unnoticed(_index: int, _on: bool, _now: float) -> None:
     """Take an edge of a relay that nobody asked for."""
 
 
-class SimRelayBoard:
+class SimRelayBoard(Faulty):
     """Behave like the board at one address. Inputs are set from any thread.
+
+    `no-echo`: writes are done and not answered.
 
     `on_relay(index, on, now)` hears of every edge, on the thread that serves the board and with no lock held.
     """
@@ -37,16 +39,15 @@ class SimRelayBoard:
         address: int = 1,
         on_relay: Callable[[int, bool, float], None] = _unnoticed,
     ) -> None:
+        super().__init__()
         self._address = address
         self._on_relay = on_relay
-        self._lock = threading.Lock()
         self._heard = RequestCodec()
         self._heard_at = 0.0
         self._relays = [False] * relays
         self._inputs = [False] * inputs
         self._turns: dict[int, tuple[float, bool]] = {}  # relay → when its pulse ends, and how it is then
         self._later: list[tuple[float, bytes]] = []
-        self._faults: frozenset[str] = frozenset()
 
     @property
     def relays(self) -> tuple[bool, ...]:
@@ -58,18 +59,6 @@ class SimRelayBoard:
         """Close or open the contact at an input."""
         with self._lock:
             self._inputs[index] = on
-
-    def fault(self, name: str) -> None:
-        """Begin a fault. `no-echo`: writes are done and not answered. Raises: ValueError for an unknown name."""
-        if name not in self.FAULTS:
-            raise ValueError(f"unknown fault {name!r}; use one of: {', '.join(self.FAULTS)}")
-        with self._lock:
-            self._faults |= {name}
-
-    def heal(self) -> None:
-        """End every fault."""
-        with self._lock:
-            self._faults = frozenset()
 
     def answer(self, chunk: bytes, now: float = 0.0) -> bytes:
         """Hear the requests in these bytes; the answers come with `due`."""

@@ -1,11 +1,11 @@
 """Simulate a GM65 scanner: codes held before it, its registers, and the ways it goes wrong."""
 
-import threading
 from typing import ClassVar
 
 from drivers.codecs import gm65
 from drivers.codecs.framing import NO_FRAME, WAIT, Dropped, FrameFinder
 from drivers.codecs.gm65 import READ, SAVE, WRITE, encode_answer
+from drivers.sim.faulty import Faulty
 
 MODEL_VALUE = 0x04
 REQUEST_HEAD_BYTES = 6  # up to the address
@@ -16,34 +16,21 @@ NOT_UTF8 = b"\xff\xfe\xc3\x28"
 TERMINATOR = b"\r"
 
 
-class SimScanner:
+class SimScanner(Faulty):
     """Behave like a unit in continuous mode that sends CR after each code. Codes are shown from any thread."""
 
     FAULTS: ClassVar[tuple[str, ...]] = ("glued-ack", "no-terminator", "huge-code", "duplicates", "not-utf8")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self._finder = FrameFinder(head=gm65.REQUEST_HEAD, longest_bytes=LONGEST_REQUEST_BYTES, judge=_judge)
         self._registers = {gm65.MODEL: MODEL_VALUE, gm65.BAUD: 0x39, gm65.BAUD + 1: 0x01}
         self._codes: list[tuple[float | None, bytes]] = []  # when to send; None for at once
-        self._faults: frozenset[str] = frozenset()
 
     def scan(self, content: bytes) -> None:
         """Hold a code before the scanner, as the bytes that are in it."""
         with self._lock:
             self._codes.append((None, content))
-
-    def fault(self, name: str) -> None:
-        """Begin a fault. Raises: ValueError for an unknown name."""
-        if name not in self.FAULTS:
-            raise ValueError(f"unknown fault {name!r}; use one of: {', '.join(self.FAULTS)}")
-        with self._lock:
-            self._faults |= {name}
-
-    def heal(self) -> None:
-        """End every fault."""
-        with self._lock:
-            self._faults = frozenset()
 
     def answer(self, chunk: bytes, now: float = 0.0) -> bytes:
         """Return the unit's answers to the commands in these bytes."""

@@ -2,12 +2,12 @@
 
 import random
 import struct
-import threading
 from typing import ClassVar
 
 from drivers.codecs.framing import NO_FRAME, Dropped, FrameFinder
 from drivers.codecs.thermal_array import EMISSIVITY_MOST, FIELD_HEAD, HEAD, HEIGHT, RATE_CODES, WIDTH
 from drivers.sim.attacks import Attack, celsius_at
+from drivers.sim.faulty import Faulty
 
 FACE_WIDTH_PX = 8.0  # a face at about half a metre through the 55° lens
 FACE_HEIGHT_PX = 10.0
@@ -22,7 +22,7 @@ UNCOMPENSATED = 0.25  # the share of its own warming that the sensor shows in th
 HOT_CELSIUS = 60.0
 
 
-class SimThermalArray:
+class SimThermalArray(Faulty):
     """Behave like the module in automatic output. What is seen changes from any thread.
 
     The scene is held as a camera sees it; on the wire each row is mirrored, as the real module sends it.
@@ -34,7 +34,7 @@ class SimThermalArray:
     def __init__(self, *, ambient_celsius: float = 24.0, rate_hz: float = 4.0, seed: int = 1) -> None:
         self.ambient_celsius = ambient_celsius
         self._random = random.Random(seed)
-        self._lock = threading.Lock()
+        super().__init__()
         self._finder = FrameFinder(head=b"\xa5", longest_bytes=COMMAND_BYTES, judge=_judge)
         self._period_s = 1 / rate_hz
         self._next_at = 0.0
@@ -45,7 +45,6 @@ class SimThermalArray:
         self._attack: Attack | None = None
         self._last = b""
         self._now = 0.0
-        self._faults: set[str] = set()
         self._warming_since = 0.0
         self._drift_celsius = 0.0
         self._dead: dict[int, float] = {}
@@ -88,15 +87,10 @@ class SimThermalArray:
             frame = self._frame()
             return frame[: self._random.randrange(1, len(frame))] + frame if "cut-by-next" in self._faults else frame
 
-    def fault(self, name: str) -> None:
-        """Begin a fault. Raises: ValueError for an unknown name."""
-        if name not in self.FAULTS:
-            raise ValueError(f"unknown fault {name!r}; use one of: {', '.join(self.FAULTS)}")
+    def _began(self, name: str) -> None:
         if name in DEAD_CELSIUS:
-            self.kill_pixel(DEAD_PIXEL, DEAD_CELSIUS[name])
-        with self._lock:
-            self._faults.add(name)
-            self._warming_since = self._now if name == "drift" else self._warming_since
+            self._dead[DEAD_PIXEL] = DEAD_CELSIUS[name]
+        self._warming_since = self._now if name == "drift" else self._warming_since
 
     def freeze(self, on: bool = True) -> None:
         """Send the same frame again and again while on."""
@@ -118,18 +112,12 @@ class SimThermalArray:
         with self._lock:
             self._drift_celsius = celsius
 
-    def heal(self) -> None:
-        """End every fault."""
-        with self._lock:
-            self._faults.clear()
-            self._drift_celsius = 0.0
-            self._dead.clear()
+    def _healed(self) -> None:
+        self._drift_celsius = 0.0
+        self._dead.clear()
 
     def _set(self, fault: str, on: bool) -> None:
-        if on:
-            self._faults.add(fault)
-        else:
-            self._faults.discard(fault)
+        self._faults = self._faults | {fault} if on else self._faults - {fault}
 
     def _obey(self, command: bytes) -> bytes:
         _, code, value, _ = command

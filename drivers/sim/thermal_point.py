@@ -2,13 +2,13 @@
 
 import random
 import struct
-import threading
 from collections.abc import Callable
 from typing import ClassVar
 
 from drivers.codecs import point_frames
 from drivers.codecs.framing import NO_FRAME, WAIT, Dropped, FrameFinder
 from drivers.codecs.point_frames import CHIP, CJ_CONTINUOUS, CJ_HEAD, CJ_QUERY, DATA, GY_HEAD, READ, WRITE
+from drivers.sim.faulty import Faulty
 
 NOISE_CELSIUS = 0.08  # of the figure; the sensor's own is calmer
 AMBIENT_NOISE_CELSIUS = 0.03
@@ -18,7 +18,7 @@ BODY_CELSIUS = 36.5  # the module's invention; no driver may take it for a measu
 EMISSIVITY_HUNDREDTHS = 95
 
 
-class SimThermalPoint:
+class SimThermalPoint(Faulty):
     """What all the modules share: what is seen, the clock of automatic output, and the faults. Any thread may call."""
 
     FAULTS: ClassVar[tuple[str, ...]] = ("checksum", "stale", "bit15", "ambient-60")
@@ -26,13 +26,12 @@ class SimThermalPoint:
     def __init__(self, *, ambient_celsius: float = 24.0, rate_hz: float = 5.0, seed: int = 1) -> None:
         self.ambient_celsius = ambient_celsius
         self._random = random.Random(seed)
-        self._lock = threading.Lock()
+        super().__init__()
         self._period_s = 1 / rate_hz
         self._next_at = 0.0
         self._automatic = True
         self._skin_celsius: float | None = None
         self._last = b""
-        self._faults: set[str] = set()
         self._finder = self._commands()
 
     def show(self, skin_celsius: float | None) -> None:
@@ -58,18 +57,6 @@ class SimThermalPoint:
                 return b""
             self._next_at = now + self._period_s
             return self._frame()
-
-    def fault(self, name: str) -> None:
-        """Begin a fault. Raises: ValueError for an unknown name."""
-        if name not in self.FAULTS:
-            raise ValueError(f"unknown fault {name!r}; use one of: {', '.join(self.FAULTS)}")
-        with self._lock:
-            self._faults.add(name)
-
-    def heal(self) -> None:
-        """End every fault."""
-        with self._lock:
-            self._faults.clear()
 
     def _frame(self) -> bytes:
         if not ("stale" in self._faults and self._last):

@@ -539,7 +539,7 @@ def test_every_fault_has_its_rule():
 
 
 def test_unknown_fault_is_refused_by_name():
-    with pytest.raises(ValueError, match="no fault 'code-99'"):
+    with pytest.raises(ValueError, match="unknown fault 'code-99'"):
         SimIdCardReader().fault("code-99")
 
 
