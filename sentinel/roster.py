@@ -201,10 +201,7 @@ def _members(
 
 
 def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> Template:
-    """Return the template of a row of `_COLUMNS` without the token, and of the quarantine's columns where it has them.
-
-    A template from before there were ids gets one that stays the same until it is published.
-    """
+    """Return the template of a row of `_COLUMNS` without the token, and of the quarantine's columns where it has them."""
     model, vector, key, consent, made_at, id_, source, quality, expires, picture, *aside = row
     why, other = aside or ("", "")
     return Template(
@@ -212,7 +209,7 @@ def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> T
         vector=unseal(key, vector) if unseal else b"",
         consent=consent,
         made_at=made_at,
-        id=hashlib.sha256(vector).hexdigest()[:12] if id_ is None else id_,
+        id=template_id(id_, vector),
         source=source,
         quality=Figures(**json.loads(quality)) if quality else None,
         expires=date.fromisoformat(expires) if expires else None,
@@ -220,6 +217,11 @@ def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> T
         why=why,
         other=other or "",
     )
+
+
+def template_id(id_: str | None, sealed: bytes) -> str:
+    """Return a template's id; one from before there were ids (None) gets one of its sealed vector, and keeps it."""
+    return hashlib.sha256(sealed).hexdigest()[:12] if id_ is None else id_
 
 
 def _expiry(expires: str | None) -> date:
