@@ -201,7 +201,7 @@ def _members(
 
 
 def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> Template:
-    """Return the template of a row of `_COLUMNS` without the token, and of the quarantine's columns where it has them."""
+    """Return the template of a row of `_COLUMNS` without its token, followed by the quarantine's own where it has them."""
     model, vector, key, consent, made_at, id_, source, quality, expires, picture, *aside = row
     why, other = aside or ("", "")
     return Template(
