@@ -69,7 +69,7 @@ class Template:
     consent: str
     made_at: str
     id: str = ""  # 12 hexadecimal digits
-    source: str = ""  # "picture", "camera", "archive", "kept-picture"
+    source: str = ""  # "picture", "camera", "archive", "kept-picture", "card-photo"
     quality: Figures | None = None
     expires: date | None = None  # the last day on which it is used
     has_picture: bool = False
@@ -201,7 +201,7 @@ def _members(
 
 
 def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> Template:
-    """Return the template of a row of `_COLUMNS` without its token, followed by the quarantine's own where it has them."""
+    """Return the template of a row of `_COLUMNS`, without its token; a row of the quarantine has two columns more."""
     model, vector, key, consent, made_at, id_, source, quality, expires, picture, *aside = row
     why, other = aside or ("", "")
     return Template(
