@@ -12,7 +12,10 @@ from sentinel.roster import Member, Template
 
 SOON_DAYS = 30
 FEW_TEMPLATES = 3  # one picture misses 5 %, three miss 1.6 % at 10,000 people (face-pipeline D)
-HINTS = ("expired", "expires-soon", "few-templates", "quarantined", "consent-incomplete", "own-consent-due")
+HINTS = (
+    "expired", "expires-soon", "few-templates", "card-photo-only", "quarantined", "consent-incomplete",
+    "own-consent-due",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,7 @@ def hints(member: Member, today: date) -> tuple[str, ...]:
         "expired": bool(member.templates) and not used,
         "expires-soon": bool(used) and all(one.expires is not None and one.expires < soon for one in used),
         "few-templates": 0 < len(used) < FEW_TEMPLATES,
+        "card-photo-only": bool(used) and all(one.source == "card-photo" for one in used),
         "quarantined": bool(member.quarantined),
         "consent-incomplete": bool(member.templates) and member.consent is None,
         "own-consent-due": _own_consent_due(member, today),

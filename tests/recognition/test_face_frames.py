@@ -131,7 +131,7 @@ def test_who_is_identified_is_so_by_the_template_most_similar_to_all_frames_toge
 
 def test_the_template_of_somebody_who_was_not_reached_is_not_told(gate):
     with_ids(gate)
-    gate.embedder.vector = like(0.1, 0.3)
+    gate.embedder.vector = np.array([0.1, 0.3, 0.9**0.5, 0, 0], np.float32)
     reading = until_settled(gate, "bert")
     assert (reading.identified, reading.claimed.reached, reading.claimed.template) == (None, False, "")
 
