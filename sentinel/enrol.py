@@ -18,11 +18,12 @@ from recognition.errors import FaceUnusable
 from sentinel import roster, site_evidence
 from sentinel.core.errors import DataError, SentinelError
 from sentinel.enrol_camera import WANTED, take_shots
-from sentinel.enrol_card import CARD_PHOTO, check_no_better, decoder_of, take_photo
+from sentinel.enrol_card import check_no_better, decoder_of, take_photo
 from sentinel.enrol_lines import RosterLine, read_line, read_rows, row_line
 from sentinel.enrol_report import Report
 from sentinel.enroller import Enroller, NoPictureServes
 from sentinel.re_embed import renew_all, tell_renewed
+from sentinel.roster import CARD_PHOTO
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import end_process
 from sync.vault import Vault

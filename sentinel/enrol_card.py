@@ -23,9 +23,8 @@ from sentinel.core.citizen import tidy_number
 from sentinel.core.errors import DataError, Unavailable
 from sentinel.device_settings import Card
 from sentinel.devices import dialect_options
-from sentinel.roster import Member
+from sentinel.roster import CARD_PHOTO, Member
 
-CARD_PHOTO = "card-photo"  # the source of such a template
 PATIENCE_S = 60.0  # to find the card in a bag
 
 

@@ -15,10 +15,11 @@ from recognition.pipeline import Limits, Pipeline
 from sentinel import gallery_papers, roster
 from sentinel.core.consent import ConsentGiven, expiry_of
 from sentinel.core.errors import DataError
-from sentinel.enrol_card import CARD_PHOTO, photo_template
+from sentinel.enrol_card import photo_template
 from sentinel.enrol_check import Crowd, Picked, PictureProblem, is_unlike, pick
 from sentinel.enrol_lines import RosterLine
 from sentinel.enrol_report import Note
+from sentinel.roster import CARD_PHOTO
 from sentinel.settings import Settings
 from sync.vault import Vault
 

@@ -28,6 +28,7 @@ from sentinel.core.model import Person
 from sync.disk import sync_folder
 from sync.vault import Vault
 
+CARD_PHOTO = "card-photo"  # the source of a template from the photograph on a card, which names nobody alone
 _SCHEMA_VERSION = 2
 _TEMPLATE = """token TEXT NOT NULL REFERENCES people(token), model TEXT NOT NULL,
     vector BLOB NOT NULL, vector_key TEXT NOT NULL, consent TEXT NOT NULL, made_at TEXT NOT NULL,
@@ -69,7 +70,7 @@ class Template:
     consent: str
     made_at: str
     id: str = ""  # 12 hexadecimal digits
-    source: str = ""  # "picture", "camera", "archive", "kept-picture", "card-photo"
+    source: str = ""  # "picture", "camera", "archive", "kept-picture", CARD_PHOTO
     quality: Figures | None = None
     expires: date | None = None  # the last day on which it is used
     has_picture: bool = False
@@ -104,6 +105,7 @@ class Member:
             allowed=self.allowed,
             has_face=bool(self.templates),
             valid_until=self.valid_until,
+            step_up=any(template.source == CARD_PHOTO for template in self.templates),
         )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from sentinel.core.citizen import mask_number
 from sentinel.core.errors import DataError
 from sentinel.core.model import Person
-from sentinel.roster import template_id
+from sentinel.roster import CARD_PHOTO, template_id
 from sync.vault import Vault
 
 
@@ -41,22 +41,26 @@ def people(path: Path, vault: Vault, day: date | None = None) -> dict[str, Perso
     unseal = vault.opener()
     with _opened(path) as db:
         used, which = _used(db, day)
-        faces = {token for (token,) in db.execute(f"SELECT DISTINCT token FROM templates WHERE {used}", which)}
+        by_card = "max(source = :card)" if "source" in _columns(db) else "0"
+        query = f"SELECT token, {by_card} FROM templates WHERE {used} GROUP BY token"
+        faces = dict(db.execute(query, {"card": CARD_PHOTO, **which}))
         sealed = db.execute("SELECT token, personal_key, personal, allowed, valid_until FROM people")
         return {
-            token: _person(token, json.loads(unseal(key, personal)), bool(allowed), until, token in faces)
+            token: _person(token, json.loads(unseal(key, personal)), bool(allowed), until, faces.get(token))
             for token, key, personal, allowed, until in sealed
         }
 
 
-def _person(token: str, known: dict[str, str], allowed: bool, until: str | None, has_face: bool) -> Person:
+def _person(token: str, known: dict[str, str], allowed: bool, until: str | None, by_card: int | None) -> Person:
+    """Return a person; `by_card` tells whether a template is of a card's photograph, None that there is none at all."""
     return Person(
         token=token,
         name=known["name"],
         number_masked=mask_number(known["number"]),
         allowed=allowed,
-        has_face=has_face,
+        has_face=by_card is not None,
         valid_until=date.fromisoformat(until) if until else None,
+        step_up=bool(by_card),
     )
 
 

@@ -19,9 +19,10 @@ from recognition.errors import FaceUnusable
 from sentinel import enrol, roster
 from sentinel.core.errors import DataError, Unavailable
 from sentinel.device_settings import Card
-from sentinel.enrol_card import CARD_PHOTO, PATIENCE_S, check_no_better, decoder_of, photo_template, take_photo
+from sentinel.enrol_card import PATIENCE_S, check_no_better, decoder_of, photo_template, take_photo
 from sentinel.enrol_lines import RosterLine
 from sentinel.enroller import Enroller
+from sentinel.roster import CARD_PHOTO
 from sentinel.settings import load
 from sync.vault import Vault
 
@@ -174,6 +175,7 @@ def test_the_template_says_that_it_is_of_a_card_and_its_photograph_is_not_kept(e
     (made,) = enrolled.member.templates
     assert (made.source, made.has_picture, dict(enrolled.pictures)) == (CARD_PHOTO, False, {})
     assert made.consent == CONSENT.ref
+    assert enrolled.member.person.step_up, "the face alone opens nothing"
     assert made.expires is not None
     vector = np.frombuffer(made.vector, "<f4")
     of = {
