@@ -14,6 +14,7 @@ FEW = 16  # so many times the largest is looked for; for more, everybody is put 
 _LINE_FLOATS = 16  # 64 bytes, a line of the cache on x86-64 and ARM
 _HUGE_BYTES = 1 << 21  # of a huge page: one entry of the page table instead of 512
 _AT_ONCE = 1000  # templates are checked and laid down together
+_ID_BYTES = 6  # of a template's id; text of twelve digits would take ten times as much
 
 
 class Match(NamedTuple):
@@ -23,10 +24,21 @@ class Match(NamedTuple):
     similarity: float
 
 
+class Enrolled(NamedTuple):
+    """A person with the templates, in any order, and their ids in the same one: six bytes each, all zeros for none.
+
+    Shape: vectors float32[n, d]; ids 6 n bytes, or none at all.
+    """
+
+    person: str
+    vectors: np.ndarray
+    ids: bytes = b""
+
+
 class Gallery:
     """The enrolled vectors of one model, unchangeable: a changed roster makes a new gallery. Not for several threads.
 
-    It takes 36 bytes a person and 4 a template beside the vectors: at 128 dimensions at most 1.08 times their size.
+    It takes 36 bytes a person and 10 a template beside the vectors: at 128 dimensions at most 1.09 times their size.
     Shape: each person has float32[n, d] or float32[d], rows of unit length; all share d.
     Raises: GalleryMismatch when shapes differ, a row is not of unit length, or a name is empty or ends in a zero byte.
     """
@@ -34,31 +46,34 @@ class Gallery:
     def __init__(self, model: str, people: Mapping[str, np.ndarray] | None = None) -> None:
         self.model = model
         rows = {person: np.atleast_2d(np.asarray(vectors, np.float32)) for person, vectors in (people or {}).items()}
-        self._fill(((person, rows[person]) for person in sorted(rows, key=str.encode)), sum(map(len, rows.values())))
+        in_order = (Enrolled(person, rows[person]) for person in sorted(rows, key=str.encode))
+        self._fill(in_order, sum(map(len, rows.values())))
 
     @classmethod
-    def from_sorted(cls, model: str, people: Iterable[tuple[str, np.ndarray]], room: int) -> Self:
+    def from_sorted(cls, model: str, people: Iterable[Enrolled], room: int) -> Self:
         """Return the gallery of people who come one at a time, so that their vectors are never held twice.
 
         They come in the order of their names' UTF-8 bytes, each once, with at most `room` templates in all.
-        Shape: of each person float32[n, d].
         Raises: GalleryMismatch when they do not, and as the class does.
         """
         gallery = cls(model)
         gallery._fill(people, room)
         return gallery
 
-    def _fill(self, people: Iterable[tuple[str, np.ndarray]], room: int) -> None:
+    def _fill(self, people: Iterable[Enrolled], room: int) -> None:
         names: list[bytes] = []
+        ids = bytearray()
         starts = [0]
         columns = _Columns(room)
-        for person, rows in people:
+        for person, rows, own_ids in people:
             if rows.size:
                 columns.add(rows)
+                ids += _ids_of(rows, own_ids)
                 names.append(_in_order(person.encode(), names[-1] if names else b""))
                 starts.append(starts[-1] + len(rows))
         self._columns = columns.whole()
         self._people = np.array(names, np.bytes_)
+        self._ids = bytes(ids)
         self._starts = np.array(starts, np.int32)  # where each person's templates begin, and at last where they all end
         self._bounds = self._starts.data  # the same memory, read an item at a time
         self._products = _room(self._columns.shape[1])
@@ -77,7 +92,8 @@ class Gallery:
     @property
     def held_bytes(self) -> int:
         """Return how much memory the gallery holds."""
-        return sum(_bytes_behind(array) for array in (self._people, self._starts, self._columns, self._products))
+        arrays = (self._people, self._starts, self._columns, self._products)
+        return sum(map(_bytes_behind, arrays)) + len(self._ids)
 
     def closest(self, vector: np.ndarray, k: int = 2) -> list[Match]:
         """Return the k most similar people, best first; fewer when fewer are enrolled.
@@ -117,12 +133,30 @@ class Gallery:
         Shape: float32[d] of unit length.
         Raises: GalleryMismatch when the vector has another length than the enrolled ones.
         """
+        own = self._own(person)
+        return None if own is None else float((self._fitting(vector) @ self._columns[:, own]).max())
+
+    def template_like(self, person: str, vector: np.ndarray) -> str:
+        """Return the id of the person's template that a vector is most similar to; empty when it has none.
+
+        Apart from the search, so that only who was found is asked.
+        Shape: float32[d] of unit length; the id is 12 hexadecimal digits.
+        Raises: GalleryMismatch when the vector has another length than the enrolled ones.
+        """
+        own = self._own(person)
+        if own is None:
+            return ""
+        number = own.start + int((self._fitting(vector) @ self._columns[:, own]).argmax())
+        id_ = self._ids[number * _ID_BYTES : (number + 1) * _ID_BYTES]
+        return id_.hex() if any(id_) else ""
+
+    def _own(self, person: str) -> slice | None:
+        """Return which columns are this person's; None when there is none."""
         name = person.encode()
         number = int(self._people.searchsorted(name))
         if number >= self.people_count or self._people[number] != name:
             return None
-        templates = self._columns[:, self._starts[number] : self._starts[number + 1]]
-        return float((self._fitting(vector) @ templates).max())
+        return slice(self._bounds[number], self._bounds[number + 1])
 
     def _fitting(self, vector: np.ndarray) -> np.ndarray:
         if vector.shape != (len(self._columns),):
@@ -176,6 +210,12 @@ class _Columns:
             raise GalleryMismatch("a template is not of unit length; enrol again with the present model")
         self._columns[:, self._done : end] = rows.T
         self._done, self._waiting, self._waiting_count = end, [], 0
+
+
+def _ids_of(rows: np.ndarray, ids: bytes) -> bytes:
+    if len(ids) not in (0, _ID_BYTES * len(rows)):
+        raise GalleryMismatch(f"{len(ids)} bytes are no ids of {len(rows)} templates; give six of each, or none")
+    return ids or bytes(_ID_BYTES * len(rows))
 
 
 def _in_order(name: bytes, before: bytes) -> bytes:

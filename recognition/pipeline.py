@@ -364,7 +364,8 @@ class Pipeline:
             apart=margin is None or margin >= self.limits.margin,
             confirmed=track.evidence.enough and not track.settled,
         )
-        known = Candidate(person=person, similarity=similarity, required=required, reached=True)
+        template = self._gallery.template_like(person, track.evidence.fused) if verdict.reached else ""
+        known = Candidate(person=person, similarity=similarity, required=required, reached=True, template=template)
         return replace(
             reading,
             identified=known if verdict.reached else None,
@@ -384,7 +385,9 @@ class Pipeline:
         if similarity is None:
             return None
         verdict = judge(similarity, required, apart=True, confirmed=track.evidence.enough)
+        named = verdict.reached and not by_photo
         return Candidate(
             person=claim, similarity=similarity, required=required,
             reached=verdict.reached, doubtful=verdict.doubtful, by_photo=by_photo,
+            template=self._gallery.template_like(claim, track.evidence.fused) if named else "",
         )  # fmt: skip

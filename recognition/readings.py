@@ -28,6 +28,7 @@ class Candidate:
     reached: bool
     doubtful: bool = False  # not reached, but so near that staff should say
     by_photo: bool = False  # compared with the card's own photograph, not with what is enrolled
+    template: str = ""  # the id of the person's template that is most similar; only when reached, and where it has one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,14 +18,18 @@ from recognition.errors import FaceUnusable
 from sentinel import roster, site_evidence
 from sentinel.core.errors import DataError, SentinelError
 from sentinel.enrol_camera import WANTED, take_shots
+from sentinel.enrol_card import check_no_better, decoder_of, take_photo
 from sentinel.enrol_lines import RosterLine, read_line, read_rows, row_line
 from sentinel.enrol_report import Report
 from sentinel.enroller import Enroller, NoPictureServes
 from sentinel.re_embed import renew_all, tell_renewed
+from sentinel.roster import CARD_PHOTO
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import end_process
 from sync.vault import Vault
 
+Lines = Iterator[tuple[int, Callable[[], RosterLine]]]
+ReadHere = Callable[["Desk", Enroller, bytes], RosterLine]
 _PUBLISH_EVERY = 200  # people: so many consents may be in the ledger whose templates a power cut takes back
 
 
@@ -35,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config")
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--camera", action="store_true")
+    parser.add_argument("--card", action="store_true")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--encoding", default="utf-8")
     parser.add_argument("--report", type=Path)
@@ -80,7 +85,7 @@ def _enrol(desk: Desk, enroller: Enroller, args: argparse.Namespace) -> int:
     rows = _csv_lines(args) if args.csv else []
     report = Report(total=len(rows), each_line=not args.csv)
     try:
-        for number, read in rows if args.csv else _with_camera(desk, enroller) if args.camera else _stdin_lines():
+        for number, read in rows if args.csv else _given_lines(desk, enroller, args):
             taken = _take(desk, enroller, report, number, read)
             if taken and report.added % _PUBLISH_EVERY == 0 and not args.dry_run:
                 desk.publish()
@@ -92,21 +97,27 @@ def _enrol(desk: Desk, enroller: Enroller, args: argparse.Namespace) -> int:
     return DataError.exit_code if report.refused else 0
 
 
-def _stdin_lines() -> Iterator[tuple[int, Callable[[], RosterLine]]]:
+def _given_lines(desk: Desk, enroller: Enroller, args: argparse.Namespace) -> Lines:
+    if args.card or args.camera:
+        return _one_line(desk, enroller, line_with_card if args.card else _line_with_shots)
+    return _stdin_lines()
+
+
+def _stdin_lines() -> Lines:
     today = date.today()
     lines = enumerate(sys.stdin.buffer, 1)
     return ((number, partial(read_line, line, today)) for number, line in lines if line.strip())
 
 
-def _with_camera(desk: Desk, enroller: Enroller) -> Iterator[tuple[int, Callable[[], RosterLine]]]:
-    """Return the one line, to be read while its person stands before the camera.
+def _one_line(desk: Desk, enroller: Enroller, read: ReadHere) -> Lines:
+    """Return the one line, to be read while its person stands here.
 
-    Raises: DataError when there are more lines: nobody could tell who stands there.
+    Raises: DataError when there are more lines: nobody could tell who stands here.
     """
     lines = [line for line in sys.stdin.buffer if line.strip()]
     if len(lines) != 1:
-        raise DataError(f"with the camera one line is taken, not {len(lines)}; enrol one person after the other")
-    yield 1, partial(_line_with_shots, desk, enroller, lines[0])
+        raise DataError(f"with camera or card one line is taken, not {len(lines)}; enrol one person after the other")
+    yield 1, partial(read, desk, enroller, lines[0])
 
 
 def _line_with_shots(desk: Desk, enroller: Enroller, line: bytes) -> RosterLine:
@@ -115,6 +126,20 @@ def _line_with_shots(desk: Desk, enroller: Enroller, line: bytes) -> RosterLine:
     say = partial(print, file=sys.stderr, flush=True)
     enroller.shots = take_shots(desk.settings.camera, enroller.ready(), say)
     return dataclasses.replace(wanted, pictures=tuple(enroller.shots))
+
+
+def line_with_card(desk: Desk, enroller: Enroller, line: bytes) -> RosterLine:
+    """Return what a line says, with the photograph of its person's card, which is asked for only when it can be used.
+
+    Raises: DataError, Unavailable, DriverError, as `take_photo` does. PortSettingsError, PhotoDecoderUnavailable.
+    """
+    name = "card photograph"
+    wanted = read_line(line, date.today(), pictures=[name])
+    check_no_better(desk.members.get(desk.vault.token(wanted.number)), enroller.ready().model)
+    decoder, say = decoder_of(desk.settings.card), partial(print, file=sys.stderr, flush=True)
+    enroller.shots = {name: take_photo(desk.settings.card, wanted.number, decoder, say)}
+    enroller.shots_source = CARD_PHOTO
+    return wanted
 
 
 def _csv_lines(args: argparse.Namespace) -> list[tuple[int, Callable[[], RosterLine]]]:

@@ -44,13 +44,13 @@ class RosterLine:
 
 
 def read_line(line: bytes, today: date, *, pictures: Sequence[str] = ()) -> RosterLine:
-    """Return what this line of JSON says; `pictures` are those that a camera will take, and the line names none then.
+    """Return what this line of JSON says; `pictures` are those that will be taken here, and the line names none then.
 
     Raises: DataError naming the key that is unknown, missing or of the wrong form; never the value, it is personal.
     """
     told = _object(line)
     if pictures and "pictures" in told:
-        raise DataError("pictures: the camera takes them; leave this key out, or enrol without --camera")
+        raise DataError("pictures: they are taken here; leave this key out, or enrol without --camera and --card")
     return line_of({**told, "pictures": list(pictures)} if pictures else told, today)
 
 

@@ -15,9 +15,11 @@ from recognition.pipeline import Limits, Pipeline
 from sentinel import gallery_papers, roster
 from sentinel.core.consent import ConsentGiven, expiry_of
 from sentinel.core.errors import DataError
+from sentinel.enrol_card import photo_template
 from sentinel.enrol_check import Crowd, Picked, PictureProblem, is_unlike, pick
 from sentinel.enrol_lines import RosterLine
 from sentinel.enrol_report import Note
+from sentinel.roster import CARD_PHOTO
 from sentinel.settings import Settings
 from sync.vault import Vault
 
@@ -61,7 +63,8 @@ class Enroller:
         self, settings: Settings, vault: Vault, members: Mapping[str, roster.Member], *, dry_run: bool = False
     ) -> None:
         """Remember whom to compare with; the models are loaded when the first picture comes."""
-        self.shots: Mapping[str, np.ndarray] = {}  # pictures that a camera took, by the names that a line gives them
+        self.shots: Mapping[str, np.ndarray] = {}  # pictures that were taken here, by the names that a line gives them
+        self.shots_source = "camera"  # or CARD_PHOTO
         self._settings = settings
         self._vault = vault
         self._members = members
@@ -130,7 +133,7 @@ class Enroller:
             try:
                 shot = self.shots.get(path)
                 pixels = read_picture(path) if shot is None else shot
-                source = "picture" if shot is None else "camera"
+                source = "picture" if shot is None else self.shots_source
                 template, vector = self.template(pixels, consent=consent.ref, source=source, expires=expires)
             except _Unreadable as error:
                 notes.append(_refused(path, error.problem, str(error)))
@@ -147,7 +150,7 @@ class Enroller:
 
         Raises: FaceUnusable. RecognitionError when the models cannot serve.
         """
-        made = self.ready().template(pixels)
+        made = photo_template(pixels, self.ready()) if source == CARD_PHOTO else self.ready().template(pixels)
         quality = made.quality
         template = roster.Template(
             model=made.model,
@@ -188,10 +191,13 @@ class Enroller:
         return changed | self._crowd.suspects(known.token, vectors)
 
     def _pictures(self, chosen: list[_Candidate]) -> dict[str, bytes]:
-        """Return the part of each picture that another model will need, where it serves as well as the whole."""
+        """Return the part of each picture that another model will need, where it serves as well as the whole.
+
+        The photograph of a card is never kept.
+        """
         found = {}
         for one in chosen:
-            data = self._face_only(one)
+            data = None if one.template.source == CARD_PHOTO else self._face_only(one)
             if data is not None:
                 found[one.template.id] = data
         return found

@@ -8,11 +8,13 @@ from typing import Any
 from sentinel.core.citizen import birth_of
 from sentinel.core.consent import Giver, is_guarded
 from sentinel.core.errors import UsageError
-from sentinel.roster import Member, Template
+from sentinel.roster import CARD_PHOTO, Member, Template
 
 SOON_DAYS = 30
 FEW_TEMPLATES = 3  # one picture misses 5 %, three miss 1.6 % at 10,000 people (face-pipeline D)
-HINTS = ("expired", "expires-soon", "few-templates", "quarantined", "consent-incomplete", "own-consent-due")
+HINTS = (
+    "expired", "expires-soon", "few-templates", "card-photo", "quarantined", "consent-incomplete", "own-consent-due",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ def hints(member: Member, today: date) -> tuple[str, ...]:
         "expired": bool(member.templates) and not used,
         "expires-soon": bool(used) and all(one.expires is not None and one.expires < soon for one in used),
         "few-templates": 0 < len(used) < FEW_TEMPLATES,
+        "card-photo": any(one.source == CARD_PHOTO for one in used),
         "quarantined": bool(member.quarantined),
         "consent-incomplete": bool(member.templates) and member.consent is None,
         "own-consent-due": _own_consent_due(member, today),

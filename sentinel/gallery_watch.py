@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from recognition.errors import GalleryMismatch, RecognitionError
-from recognition.gallery import Gallery
+from recognition.gallery import Enrolled, Gallery
 from sentinel.core.errors import DataError
 from sentinel.roster import Mark, mark_of
 from sentinel.roster_reading import vectors
@@ -26,6 +26,7 @@ from sync.vault import Vault
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.1  # one look is one stat(2); a second, less what reading 10,000 people takes on a slow box
+_NO_ID = bytes(6)
 _NEVER = object()  # the mark of no publication, and not that of an absent roster
 
 
@@ -38,13 +39,23 @@ def read_gallery(path: Path, vault: Vault, model: str, day: date | None = None) 
         return Gallery.from_sorted(model, _people(found.opened), found.count)
 
 
-def _people(opened: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, np.ndarray]]:
-    """Return token and vectors of each person, one at a time."""
+def _people(opened: Iterator[tuple[str, str, bytes]]) -> Iterator[Enrolled]:
+    """Return token, vectors and ids of each person, one at a time."""
     for token, templates in groupby(opened, key=itemgetter(0)):
-        rows = [vector for _, vector in templates]
+        _, ids, rows = zip(*templates, strict=True)
         if len({len(row) for row in rows}) > 1 or len(rows[0]) % 4:
             raise GalleryMismatch("templates of different lengths in one gallery; enrol again with the present model")
-        yield token, np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), -1)
+        vectors_of = np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), -1)
+        yield Enrolled(token, vectors_of, b"".join(map(_id_bytes, ids)))
+
+
+def _id_bytes(id_: str) -> bytes:
+    """Return a template's id as the gallery holds it; what is no such id is none, and then no passage names it."""
+    try:
+        packed = bytes.fromhex(id_)
+    except ValueError:
+        return _NO_ID
+    return packed if packed.hex() == id_ and len(packed) == len(_NO_ID) else _NO_ID
 
 
 class GalleryWatch:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from recognition.readings import FaceReading
+from recognition.readings import Candidate, FaceReading
 from sentinel.core.kinds import LayerSaid, Passage
 from sentinel.core.liveness import Liveness
 from sentinel.core.model import Attempt, Decision, Pass, SkinTemperature
@@ -42,6 +42,7 @@ def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, no
         face_frames=(face.frames or None) if face else None,
         face_against=_against(face) if face else None,
         face_model=(face.model or None) if face else None,
+        face_template=_matched(compared or None, decision),
         face_problem=face.problem if face else None,
         decision_ms=round((now - attempt.started_mono) * 1000),
         pass_id=shown.pass_id if shown else None,
@@ -84,6 +85,13 @@ def _against(face: FaceReading) -> str | None:
     if face.claimed is not None:
         return "card-photo" if face.claimed.by_photo else "holder"
     return None if face.nearest_similarity is None and face.identified is None else "everybody"
+
+
+def _matched(compared: Candidate | None, decision: Decision) -> str | None:
+    """Return the template by which the passage was this person's, and nobody else's; None when none matched."""
+    if compared is None or decision.person is None or compared.person != decision.person.token:
+        return None
+    return (compared.template or None) if compared.reached else None
 
 
 def personal_of(attempt: Attempt, decision: Decision) -> dict[str, Any] | None:

@@ -28,6 +28,7 @@ from sentinel.core.model import Person
 from sync.disk import sync_folder
 from sync.vault import Vault
 
+CARD_PHOTO = "card-photo"  # the source of a template from the photograph on a card, which names nobody alone
 _SCHEMA_VERSION = 2
 _TEMPLATE = """token TEXT NOT NULL REFERENCES people(token), model TEXT NOT NULL,
     vector BLOB NOT NULL, vector_key TEXT NOT NULL, consent TEXT NOT NULL, made_at TEXT NOT NULL,
@@ -69,7 +70,7 @@ class Template:
     consent: str
     made_at: str
     id: str = ""  # 12 hexadecimal digits
-    source: str = ""  # "picture", "camera", "archive", "kept-picture"
+    source: str = ""  # "picture", "camera", "archive", "kept-picture", CARD_PHOTO
     quality: Figures | None = None
     expires: date | None = None  # the last day on which it is used
     has_picture: bool = False
@@ -104,6 +105,7 @@ class Member:
             allowed=self.allowed,
             has_face=bool(self.templates),
             valid_until=self.valid_until,
+            step_up=any(template.source == CARD_PHOTO for template in self.templates),
         )
 
 
@@ -201,10 +203,7 @@ def _members(
 
 
 def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> Template:
-    """Return the template of a row of `_COLUMNS` without the token, and of the quarantine's columns where it has them.
-
-    A template from before there were ids gets one that stays the same until it is published.
-    """
+    """Return the template of a row of `_COLUMNS`, without its token; a row of the quarantine has two columns more."""
     model, vector, key, consent, made_at, id_, source, quality, expires, picture, *aside = row
     why, other = aside or ("", "")
     return Template(
@@ -212,7 +211,7 @@ def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> T
         vector=unseal(key, vector) if unseal else b"",
         consent=consent,
         made_at=made_at,
-        id=hashlib.sha256(vector).hexdigest()[:12] if id_ is None else id_,
+        id=template_id(id_, vector),
         source=source,
         quality=Figures(**json.loads(quality)) if quality else None,
         expires=date.fromisoformat(expires) if expires else None,
@@ -220,6 +219,11 @@ def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> T
         why=why,
         other=other or "",
     )
+
+
+def template_id(id_: str | None, sealed: bytes) -> str:
+    """Return a template's id; one from before there were ids (None) gets one of its sealed vector, and keeps it."""
+    return hashlib.sha256(sealed).hexdigest()[:12] if id_ is None else id_
 
 
 def _expiry(expires: str | None) -> date:

@@ -15,18 +15,20 @@ from pathlib import Path
 from sentinel.core.citizen import mask_number
 from sentinel.core.errors import DataError
 from sentinel.core.model import Person
+from sentinel.roster import CARD_PHOTO, template_id
 from sync.vault import Vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vectors:
-    """The templates of one model: how many they are, and token and vector of each, a person's together.
+    """The templates of one model: how many they are, and token, id and vector of each, a person's together.
 
-    `opened` gives float32 little-endian bytes in the order of tokens, once.
+    `opened` gives them in the order of tokens, once: the id as it stands in the roster, the vector as float32
+    little-endian bytes.
     """
 
     count: int
-    opened: Iterator[tuple[str, bytes]] = field(repr=False)
+    opened: Iterator[tuple[str, str, bytes]] = field(repr=False)
 
 
 def people(path: Path, vault: Vault, day: date | None = None) -> dict[str, Person]:
@@ -39,22 +41,26 @@ def people(path: Path, vault: Vault, day: date | None = None) -> dict[str, Perso
     unseal = vault.opener()
     with _opened(path) as db:
         used, which = _used(db, day)
-        faces = {token for (token,) in db.execute(f"SELECT DISTINCT token FROM templates WHERE {used}", which)}
+        by_card = "max(source = :card)" if "source" in _columns(db) else "0"
+        query = f"SELECT token, {by_card} FROM templates WHERE {used} GROUP BY token"
+        faces = dict(db.execute(query, {"card": CARD_PHOTO, **which}))
         sealed = db.execute("SELECT token, personal_key, personal, allowed, valid_until FROM people")
         return {
-            token: _person(token, json.loads(unseal(key, personal)), bool(allowed), until, token in faces)
+            token: _person(token, json.loads(unseal(key, personal)), bool(allowed), until, faces.get(token))
             for token, key, personal, allowed, until in sealed
         }
 
 
-def _person(token: str, known: dict[str, str], allowed: bool, until: str | None, has_face: bool) -> Person:
+def _person(token: str, known: dict[str, str], allowed: bool, until: str | None, by_card: int | None) -> Person:
+    """Return a person; `by_card` tells whether a template is of a card's photograph, None that there is none at all."""
     return Person(
         token=token,
         name=known["name"],
         number_masked=mask_number(known["number"]),
         allowed=allowed,
-        has_face=has_face,
+        has_face=by_card is not None,
         valid_until=date.fromisoformat(until) if until else None,
+        step_up=bool(by_card),
     )
 
 
@@ -72,15 +78,24 @@ def vectors(path: Path, vault: Vault, model: str, day: date | None = None) -> It
         used, which = _used(db, day)
         of_model = f"FROM templates WHERE model = :model AND {used}"
         (count,) = db.execute(f"SELECT count(*) {of_model}", {"model": model, **which}).fetchone()
-        sealed = db.execute(f"SELECT token, vector_key, vector {of_model} ORDER BY token", {"model": model, **which})
-        yield Vectors(count=count, opened=((token, unseal(key, vector)) for token, key, vector in sealed))
+        query = f"SELECT token, {_id(db)}, vector_key, vector {of_model} ORDER BY token"
+        sealed = db.execute(query, {"model": model, **which})
+        opened = ((token, template_id(id_, vector), unseal(key, vector)) for token, id_, key, vector in sealed)
+        yield Vectors(count=count, opened=opened)
 
 
 def _used(db: sqlite3.Connection, day: date | None) -> tuple[str, dict[str, str]]:
     """Return which templates are used on a day, in SQL; rosters of schema 1 know no expiry."""
-    columns = {row[1] for row in db.execute("PRAGMA table_info(templates)")}
-    lasting = "(expires IS NULL OR expires >= :day)" if "expires" in columns else "true"
+    lasting = "(expires IS NULL OR expires >= :day)" if "expires" in _columns(db) else "true"
     return lasting, {"day": (day or date.today()).isoformat()}
+
+
+def _id(db: sqlite3.Connection) -> str:
+    return "id" if "id" in _columns(db) else "NULL"
+
+
+def _columns(db: sqlite3.Connection) -> set[str]:
+    return {row[1] for row in db.execute("PRAGMA table_info(templates)")}
 
 
 @contextmanager

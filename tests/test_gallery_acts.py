@@ -12,6 +12,7 @@ from sentinel.core.consent import Giver
 from sentinel.core.errors import UsageError
 from sentinel.gallery_acts import HINTS, dropped, hints, not_me, released
 from sentinel.i18n import LANGUAGES, catalogue
+from sentinel.roster import CARD_PHOTO
 
 ONE, TWO = template(face(1, 0), "1a"), template(face(1, 1), "1b")
 ASIDE = template(face(1, 2), "1c", why="closer-to-other", other=f"{2:032x}")
@@ -85,6 +86,7 @@ BY_GUARDIAN = replace(CONSENT, by=Giver.GUARDIAN, guardian="样本监护人")
         (member(1, replace(ONE, expires=date(2028, 12, 19))), {"expired"}),
         (member(1, ONE, TWO, replace(ONE, id="x")), {"expires-soon"}),
         (member(1, ONE, replace(TWO, expires=None)), {"few-templates"}),
+        (member(1, replace(ONE, source=CARD_PHOTO, expires=None)), {"few-templates", "card-photo"}),
         (member(1, quarantined=(ASIDE,)), {"quarantined"}),
         (member(1, *(replace(ONE, id=f"{n}", expires=None) for n in range(3)), consent=None), {"consent-incomplete"}),
         (member(1, number=CHILD, consent=BY_GUARDIAN), set()),

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
+from itertools import zip_longest
 
 import numpy as np
 import pytest
@@ -31,10 +32,11 @@ def watch(path, vault):
     return GalleryWatch(path, vault, "m1")
 
 
-def member(token, *vectors, model="m1"):
+def member(token, *vectors, model="m1", ids=()):
+    known = {"model": model, "consent": "paper 1", "made_at": "2026-11-22T00:00:00+00:00"}
     templates = tuple(
-        roster.Template(model=model, vector=vector.tobytes(), consent="paper 1", made_at="2026-11-22T00:00:00+00:00")
-        for vector in vectors
+        roster.Template(**known, vector=vector.tobytes(), id=id_)
+        for vector, id_ in zip_longest(vectors, ids, fillvalue="")
     )
     return roster.Member(token=token, name="样本", number=token, templates=templates)
 
@@ -61,6 +63,31 @@ def test_templates_of_another_model_are_never_compared(path, vault):
     gallery = read_gallery(path, vault, "m1")
     assert gallery.similarity_to("a", ANNA) is None
     assert gallery.model == "m1"
+
+
+def test_each_template_brings_the_id_that_the_roster_has_of_it(path, vault):
+    publish(path, vault, member("b", BERT, ids=["00aa00bb00cc"]), member("a", ANNA, -ANNA, ids=["1" * 12, "2" * 12]))
+    gallery = read_gallery(path, vault, "m1")
+    assert [gallery.template_like("a", vector) for vector in (ANNA, -ANNA)] == ["1" * 12, "2" * 12]
+    assert gallery.template_like("b", BERT) == "00aa00bb00cc"
+
+
+@pytest.mark.parametrize("strange", ["", "no id at all", "AABBCCDDEEFF", "aabbccddee", "aabbccddeeff00"])
+def test_an_id_of_another_form_is_never_shortened_to_somebody_elses(path, vault, strange):
+    publish(path, vault, member("a", ANNA, BERT, ids=[strange, "1" * 12]))
+    gallery = read_gallery(path, vault, "m1")
+    assert [gallery.template_like("a", vector) for vector in (ANNA, BERT)] == ["", "1" * 12]
+
+
+def test_a_template_from_before_there_were_ids_has_the_same_one_for_gallery_and_quarantine(path, vault):
+    publish(path, vault, member("a", ANNA))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DROP TABLE quarantine")
+        for column in ("id", "source", "quality", "expires", "picture"):
+            db.execute(f"ALTER TABLE templates DROP COLUMN {column}")
+        db.execute("PRAGMA user_version = 1")
+    (kept,) = roster.load_all(path, vault)["a"].templates
+    assert read_gallery(path, vault, "m1").template_like("a", ANNA) == kept.id != ""
 
 
 def test_a_template_is_used_up_to_its_last_day_and_no_longer(path, vault):

@@ -34,14 +34,14 @@ from sentinel.core.health import Component, Health, Mode
 from sentinel.core.kinds import Opening
 from sentinel.core.liveness import UNASKED, Layer, Rule
 from sentinel.core.liveness import Mode as LifeMode
-from sentinel.core.model import PassKind, Person, Policy, Profile
+from sentinel.core.model import Attempt, Decision, Method, Outcome, PassKind, Person, Policy, Profile
 from sentinel.core.thermometry import Compensation, Limits
 from sentinel.events import Asked, DeviceFailed, FromDevice, RosterRead
 from sentinel.hand import Hand
 from sentinel.keeper import Keeper
 from sentinel.lane import Lane
 from sentinel.passes import Issuers, PassDesk, key_id, write_pass
-from sentinel.record import Place
+from sentinel.record import Place, passage_of
 from sentinel.rules import Rules, Times
 from sentinel.senses import SILENT_S, Senses
 from sentinel.thermometer import Thermometer
@@ -188,9 +188,16 @@ class Stand:
         self.lane.turn(FromDevice("thermal", field))
 
     def face(
-        self, person: str | None, *, track: int = 1, claimed: Candidate | None = None, at_mono: float | None = None
+        self,
+        person: str | None,
+        *,
+        track: int = 1,
+        claimed: Candidate | None = None,
+        at_mono: float | None = None,
+        template: str = "",
     ) -> None:
-        known = Candidate(person=person, similarity=0.7, required=0.5, reached=True) if person else None
+        reached = {"similarity": 0.7, "required": 0.5, "reached": True, "template": template}
+        known = Candidate(person=person, **reached) if person else None
         self.lane.turn(
             FaceReading(
                 at_mono=self.clock.now if at_mono is None else at_mono,
@@ -598,6 +605,34 @@ def test_the_entry_says_on_how_many_frames_and_by_what_margin_a_face_was_known(s
         "similarity": 0.7, "similarity_required": 0.5, "similarity_margin": 0.31, "similarity_margin_required": 0.08,
         "face_frames": 3, "face_against": "everybody", "face_model": "m",
     }
+
+
+def test_the_entry_names_the_template_that_matched(stand):
+    stand.face(stand.token, template="8c1e5f20aa01")
+    stand.warm(36.5)
+    [passage] = stand.entries("passage")
+    assert (passage["person"], passage["face_template"]) == (stand.token, "8c1e5f20aa01")
+
+
+def test_an_entry_names_a_template_of_its_own_person_only_and_only_one_that_matched():
+    anna = Person(token="anna", name="样本甲", number_masked="1", has_face=True)
+    matched = Candidate(person="anna", similarity=0.7, required=0.5, reached=True, template="8c1e5f20aa01")
+    place = Place(lane="1", direction="in", temperature_limit_celsius=None)
+
+    def named(person: Person | None, claimed: Candidate) -> str | None:
+        face = FaceReading(
+            at_mono=0.0, track=1, box=(10, 10, 120, 150), frame_width=640, frame_height=480, confidence=0.9,
+            claimed=claimed,
+        )  # fmt: skip
+        decision = Decision(outcome=Outcome.OPEN, method=Method.CARD_AND_FACE, reasons=(), person=person)
+        attempt = Attempt(started_mono=0.0, closed_mono=1.0, face=face)
+        return passage_of(attempt, decision, place, "automatic", 1.0).face_template
+
+    assert named(anna, matched) == "8c1e5f20aa01"
+    assert named(anna, replace(matched, reached=False)) is None
+    assert named(anna, replace(matched, template="")) is None
+    assert named(replace(anna, token="bert"), matched) is None
+    assert named(None, matched) is None
 
 
 def test_a_dead_camera_takes_its_last_face_with_it(stand):

@@ -44,9 +44,13 @@ def test_a_running_gate_reads_the_same_people_without_their_templates(tmp_path, 
     path = tmp_path / "roster.db"
     a = member(vault, allowed=False)
     b = member(vault, "样本乙", "E12345678", templates=(), valid_until=date(2030, 1, 2))
-    roster.publish(path, {a.token: a, b.token: b}, vault)
+    mixed = template_of("000000000003", source=roster.CARD_PHOTO), template_of("000000000004", source="picture")
+    c = member(vault, "样本丙", "E12345679", templates=mixed)
+    roster.publish(path, {one.token: one for one in (a, b, c)}, vault)
     loaded = roster.load(path, vault)
-    assert roster_reading.people(path, vault) == {token: known.person for token, known in loaded.items()}
+    people = roster_reading.people(path, vault)
+    assert people == {token: known.person for token, known in loaded.items()}
+    assert [people[one.token].step_up for one in (a, b, c)] == [False, False, True], "a card's photograph names nobody"
 
 
 def test_no_roster_yet_is_an_empty_roster(tmp_path, vault):

@@ -43,6 +43,7 @@ def add(subparsers: Any) -> None:
     adding.add_argument("--folder", type=Path, metavar="DIR", help="where its pictures are (default: beside the file)")
     adding.add_argument("--encoding", default="utf-8", help="of the CSV file (default utf-8; gb18030 for older sheets)")
     adding.add_argument("--camera", action="store_true", help="one line without pictures; the gate's camera takes them")
+    adding.add_argument("--card", action="store_true", help="the same from the card's photograph; stop the gate first")
     adding.add_argument("--report", type=Path, metavar="FILE", help="write what was refused and why, as CSV")
     adding.add_argument("--dry-run", action="store_true", help="judge everything, record and change nothing")
     listing_verb = add_verb(
@@ -75,8 +76,9 @@ def run_add(args: argparse.Namespace) -> int:
     command += ["--json"] if args.json else []
     command += ["--report", str(args.report)] if args.report else []
     command += ["--camera"] if args.camera else []
-    if args.camera and args.csv is not None:
-        raise UsageError("--camera and --csv exclude each other; give one line of JSON with --camera")
+    command += ["--card"] if args.card else []
+    if sum((args.camera, args.card, args.csv is not None)) > 1:
+        raise UsageError("--camera, --card and --csv exclude each other; give one line of JSON with --camera or --card")
     if args.csv is not None:
         folder = args.folder or args.csv.parent
         if not args.csv.is_file() or not folder.is_dir():

@@ -50,6 +50,7 @@ class Passage:
     face_frames: int | None = None  # how many frames were fused
     face_against: str | None = None  # everybody, holder, or card-photo
     face_model: str | None = None
+    face_template: str | None = None  # the id of the person's template that matched; several frames: the most similar
     face_problem: str | None = None
     decision_ms: int | None = None  # from the first reading of the attempt to the decision
     pass_id: str | None = None  # of the pass that was shown, whatever became of it

@@ -55,7 +55,7 @@ class Reason(StrEnum):
     CARD_MISSING = "card-missing"
     CARD_UNREADABLE = "card-unreadable"
     CLOCK_UNTRUSTED = "clock-untrusted"  # dates of a card or a pass cannot be judged by a clock that is not trusted
-    FACE_ALIKE = "face-alike"  # somebody else enrolled is too much alike: the card as well, see sentinel/stepup.py
+    FACE_ALIKE = "face-alike"  # too easily somebody else: the card as well, see `Person.step_up`
     FACE_UNKNOWN = "face-unknown"
     FACE_LIVENESS_UNSURE = "face-liveness-unsure"  # nobody can say whether it is a face or its picture
     FACE_UNSURE = "face-unsure"  # so near somebody, or so near two people, that a person must look
@@ -89,7 +89,7 @@ class Person:
     number_masked: str = field(default="", repr=False)
     allowed: bool = True  # a right that was withdrawn stays in the roster as False, so that it can be explained
     has_face: bool = False
-    step_up: bool = False  # a face alone does not tell this person from a twin
+    step_up: bool = False  # a face alone does not prove it: a twin, or only a card's photograph is enrolled
     valid_until: date | None = None
 
 

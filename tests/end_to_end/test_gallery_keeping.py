@@ -270,6 +270,16 @@ def test_the_camera_enrols_who_stands_before_it_and_refuses_who_came_by(quiet, f
     assert len(member.templates) == 3
 
 
+def test_a_gate_without_a_decoder_enrols_nobody_by_card(quiet):
+    person = synthetic_person("样本甲", number_of(1))
+    del person["pictures"]
+    done = quiet.ctl("people", "add", "--card", stdin=json.dumps(person))
+    assert done.returncode == 78
+    assert "photo_decoder" in done.stderr
+    assert quiet.ctl("people", "add", "--card", "--camera", stdin=json.dumps(person)).returncode == 64
+    assert listed(quiet) == []
+
+
 def test_another_face_under_a_known_number_is_not_used_until_somebody_looked(quiet, faces_dir):
     person = synthetic_person("样本甲", number_of(1), [faces_dir / "obama.jpg"])
     add(quiet, person)

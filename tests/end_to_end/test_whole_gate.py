@@ -8,8 +8,10 @@ import time
 import pytest
 
 from drivers.sim.scene import CameraFolder
+from sentinel import roster
 from sentinel.rehearsal import Rehearsal
 from sync.entry import Entry
+from sync.vault import Vault
 
 from .conftest import CARD_PERSON, number_of, until_mode
 
@@ -52,6 +54,11 @@ def relay_rises(stage: Rehearsal) -> int:
     return sum(edge["value"] for edge in stage.world("edges")["edges"])
 
 
+def template_ids(stage: Rehearsal, token: str) -> list[str]:
+    members = roster.load_all(stage.directory / "state" / "roster.db", Vault.open(stage.directory / "secrets"))
+    return [template.id for template in members[token].templates]
+
+
 def component(status: dict, name: str) -> dict:
     return next(each for each in status["components"] if each["name"] == name)
 
@@ -59,6 +66,7 @@ def component(status: dict, name: str) -> dict:
 def test_people_pass_or_do_not_as_the_rules_demand_and_the_street_receipts_all(stage, faces_dir):
     by_face = come(stage, picture=str(faces_dir / "obama2.jpg"))
     assert (by_face["outcome"], by_face["method"]) == ("open", "face")
+    assert by_face["face_template"] in template_ids(stage, by_face["person"])
     by_card = come(stage, card=CARD_PERSON)
     assert (by_card["outcome"], by_card["method"]) == ("open", "card")
     stranger = come(stage, picture=str(faces_dir / "impostor_2.jpg"))

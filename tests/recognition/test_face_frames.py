@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from staged_faces import card_face, card_frame
 
 from recognition.fusion import CLEAR, Evidence, judge
-from recognition.gallery import Gallery
+from recognition.gallery import Enrolled, Gallery
 from recognition.pipeline import AGAIN_S, FULL_EVERY, RECHECK_S, RENEW_S, Pipeline
 from recognition.readings import FaceProblem, NoFace
 from recognition.tracking import find_near
@@ -112,6 +112,45 @@ def test_every_template_of_a_person_counts(gate):
         gate.forget()
         gate.embedder.vector = vector
         assert gate.look(FRAME, 0.0).identified.similarity == pytest.approx(1)
+
+
+def with_ids(gate) -> None:
+    ids = b"".join(bytes([0, 0, 0, 0, 0, number]) for number in (1, 2))
+    anna = Enrolled("anna", np.stack([like(0.8, 0.0), ANNA]), ids)
+    gate.gallery = Gallery.from_sorted(gate.model, [anna, Enrolled("bert", BERT[None], bytes([0, 0, 0, 0, 0, 9]))], 3)
+
+
+def test_who_is_identified_is_so_by_the_template_most_similar_to_all_frames_together(gate):
+    with_ids(gate)
+    gate.limits = replace(gate.limits, one_to_many=0.96)  # no frame alone is enough
+    assert [reading.identified for reading in looks(gate, 2)] == [None, None]
+    gate.embedder.vector = like(0.9)  # of itself more like the first one
+    assert gate.gallery.template_like("anna", like(0.9)) == f"{1:012x}"
+    assert gate.look(FRAME, 2 * PERIOD_S).identified.template == f"{2:012x}"
+
+
+def test_the_template_of_somebody_who_was_not_reached_is_not_told(gate):
+    with_ids(gate)
+    gate.embedder.vector = np.array([0.1, 0.3, 0.9**0.5, 0, 0], np.float32)
+    reading = until_settled(gate, "bert")
+    assert (reading.identified, reading.claimed.reached, reading.claimed.template) == (None, False, "")
+
+
+def test_a_claim_that_is_reached_names_the_holders_own_template(gate):
+    with_ids(gate)
+    gate.embedder.vector = ANNA
+    assert gate.look(FRAME, 0.0, "anna").claimed.template == f"{2:012x}"
+    gate.forget()
+    gate.embedder.vector = BERT
+    assert gate.look(FRAME, 9.0, "bert").claimed.template == f"{9:012x}"
+
+
+def test_the_cards_own_photograph_is_no_template(gate):
+    with_ids(gate)
+    gate.embedder.vector = CARL
+    assert gate.show_photo("carl", FRAME)
+    claimed = gate.look(FRAME, 0.0, "carl").claimed
+    assert (claimed.reached, claimed.by_photo, claimed.template) == (True, True, "")
 
 
 def test_who_was_decided_on_is_not_embedded_again_while_followed(gate):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recognition.errors import GalleryMismatch
-from recognition.gallery import FEW, Gallery
+from recognition.gallery import FEW, Enrolled, Gallery
 
 
 def units(seed: int, *shape: int) -> np.ndarray:
@@ -97,7 +97,7 @@ def test_vectors_that_cannot_be_compared_are_refused(people):
 
 def test_people_who_come_one_at_a_time_make_the_same_gallery():
     people = {f"p{number:04}": units(number, 1 + number % 3, 8) for number in range(1500)}
-    streamed, probe = Gallery.from_sorted("m", iter(people.items()), 4000), units(1, 8)
+    streamed, probe = Gallery.from_sorted("m", (Enrolled(*one) for one in people.items()), 4000), units(1, 8)
     assert streamed.template_count == 3000
     assert streamed.closest(probe, 9) == Gallery("m", people).closest(probe, 9)
 
@@ -105,12 +105,44 @@ def test_people_who_come_one_at_a_time_make_the_same_gallery():
 @pytest.mark.parametrize("names", ["ba", "aa", ["a", ""], ["", "a"]])
 def test_people_who_come_in_no_order_are_refused(names):
     with pytest.raises(GalleryMismatch, match="sorted"):
-        Gallery.from_sorted("m", ((name, units(1, 1, 8)) for name in names), 2)
+        Gallery.from_sorted("m", (Enrolled(name, units(1, 1, 8)) for name in names), 2)
 
 
 def test_more_templates_than_announced_are_refused():
     with pytest.raises(GalleryMismatch, match="announced"):
-        Gallery.from_sorted("m", [("a", units(1, 2, 8))], 1)
+        Gallery.from_sorted("m", [Enrolled("a", units(1, 2, 8))], 1)
+
+
+def ids_of(start: int, count: int) -> bytes:
+    return b"".join((start + number).to_bytes(6, "big") for number in range(count))
+
+
+@given(seed=st.integers(0, 999), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=6))
+def test_the_template_that_matched_is_the_one_a_slow_search_finds(seed, sizes):
+    people = [
+        Enrolled(f"p{number}", units(seed + number, size, 8), ids_of(16 * number + 1, size))
+        for number, size in enumerate(sizes)
+    ]
+    gallery, probe = Gallery.from_sorted("m", people, sum(sizes)), units(seed + 100, 8)
+    for number, one in enumerate(people):
+        most_alike = int((one.vectors @ probe).argmax())
+        assert gallery.template_like(one.person, probe) == f"{16 * number + 1 + most_alike:012x}"
+
+
+def test_a_template_without_an_id_is_never_named():
+    nobody, some = Enrolled("a", units(1, 1, 8)), Enrolled("b", units(2, 2, 8), bytes(6) + ids_of(255, 1))
+    gallery = Gallery.from_sorted("m", [nobody, some], 3)
+    assert gallery.template_like("a", nobody.vectors[0]) == ""
+    assert [gallery.template_like("b", vector) for vector in some.vectors] == ["", "0000000000ff"]
+    assert gallery.template_like("c", some.vectors[0]) == ""
+    with pytest.raises(GalleryMismatch):
+        gallery.template_like("b", units(1, 9))
+
+
+@pytest.mark.parametrize("ids", [bytes(6), bytes(11), bytes(18)])
+def test_ids_that_are_not_one_for_each_template_are_refused(ids):
+    with pytest.raises(GalleryMismatch, match="give six of each"):
+        Gallery.from_sorted("m", [Enrolled("a", units(1, 2, 8), ids)], 2)
 
 
 def test_a_probe_of_double_precision_is_compared_as_well():
