@@ -107,7 +107,7 @@ class Entry:
     @property
     def uuid(self) -> uuid.UUID:
         """A UUIDv7 derived from the stamp and the hash: the same entry always has the same one."""
-        return uuid.UUID(uuid_text(self.stamp.wall_ns, self.hash.hex()))
+        return uuid.UUID(int=uuid_number(self.stamp.wall_ns, self.hash.hex()))
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
@@ -162,11 +162,16 @@ def head_hash(
     return sha256(head.encode()).digest()
 
 
-def uuid_text(wall_ns: int, hash_hex: str) -> str:
-    """Return `Entry.uuid` as text, from the wall time and the hash in hexadecimal digits."""
+def uuid_number(wall_ns: int, hash_hex: str) -> int:
+    """Return `Entry.uuid` as a number, from the wall time and the hash in hexadecimal digits."""
     ms = max(wall_ns, 0) // 1_000_000 & (1 << 48) - 1
     tail = int(hash_hex[:20] or "0", 16)
-    text = f"{ms:012x}7{tail >> 62 & 0xFFF:03x}{0b10 << 62 | tail & (1 << 62) - 1:016x}"
+    return ms << 80 | (tail >> 62 & 0xFFF | 0x7000) << 64 | tail & (1 << 62) - 1 | 1 << 63
+
+
+def uuid_text(wall_ns: int, hash_hex: str) -> str:
+    """Return `Entry.uuid` as text."""
+    text = f"{uuid_number(wall_ns, hash_hex):032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from sync.entry import Entry, Key, Stamp, head_hash, uuid_text
+from sync.entry import Entry, Key, Stamp, head_hash, uuid_number
 
 _HEAD = re.compile(
-    r'\{"specversion":"1\.0","id":"([0-9a-f-]{36})","source":"([^"\\]{1,300})"'
+    r'\{"specversion":"1\.0","id":"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})","source":"([^"\\]{1,300})"'
     r',"type":"cn\.sentinel\.([a-z][a-z0-9-]{0,63})\.v([1-9][0-9]{0,5})"'
     r',"epoch":"([0-7][0-9a-f]{15})","sequence":"([0-9]{10})"'
     r',"bootid":"([ !#-\[\]-~]{0,1000})","bootns":"(0|-?[1-9][0-9]{0,18})","wallns":"(0|-?[1-9][0-9]{0,18})"'
@@ -95,7 +95,8 @@ def _arrival(head: tuple[str, ...], body: str, source: str) -> Arrival:
         prev, str(number), trusted, version, wall_ns,
     )  # fmt: skip
     in_range = number >= 1 and -_INT64 <= wall < _INT64 and -_INT64 <= since < _INT64
-    if told != source or not in_range or digest.hex() != hash_ or uuid != uuid_text(wall, hash_):
+    named = int(uuid.replace("-", ""), 16) == uuid_number(wall, hash_)
+    if told != source or not in_range or digest.hex() != hash_ or not named:
         raise _AnotherForm
     entry = Entry(
         key=Key(int(epoch, 16), number),

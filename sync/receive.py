@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -104,10 +105,7 @@ class Store:
         return [self._receipt(str(gate), batch, one) for (gate, batch), one in zip(batches, kept, strict=True)]
 
     def _receipt(self, device: str, batch: Batch, kept: "_Kept") -> Receipt:
-        near: dict[int, list[int]] = {}
-        for arrival in batch.arrivals:
-            near.setdefault(arrival.entry.key.epoch, []).append(arrival.entry.key.seq)
-        epochs = tuple(self._receipt_of(device, epoch, runs, near[epoch]) for epoch, runs in kept.held.items())
+        epochs = tuple(self._receipt_of(device, epoch, runs, batch) for epoch, runs in kept.held.items())
         return Receipt(gate=device, epochs=epochs, refused=kept.refused, batch=batch.id, encodings=ENCODINGS)
 
     def note_state(self, gate: Gate, state: State, *, now_ns: int) -> Receipt:
@@ -130,14 +128,14 @@ class Store:
                 _roll_back(cursor)
                 raise LedgerUnavailable(f"the street's store cannot be written: {error}; check the disk") from error
             held = {known.epoch: _runs(cursor, device, known.epoch) for known in state.epochs}
-        epochs = tuple(self._receipt_of(device, epoch, runs, []) for epoch, runs in held.items() if len(runs))
+        epochs = tuple(self._receipt_of(device, epoch, runs) for epoch, runs in held.items() if len(runs))
         return Receipt(gate=device, epochs=epochs, encodings=ENCODINGS)
 
     def report(self) -> tuple[GateReport, ...]:
         """Return what is held and missing, one part per gate."""
         return report(self._connection)
 
-    def _receipt_of(self, device: str, epoch: int, held: Runs, near: Sequence[int]) -> EpochReceipt:
+    def _receipt_of(self, device: str, epoch: int, held: Runs, batch: Batch | None = None) -> EpochReceipt:
         forked = self._connection.execute(
             "SELECT DISTINCT seq FROM forks WHERE device = ? AND epoch = ?", (device, epoch)
         )
@@ -146,7 +144,9 @@ class Store:
         runs = list(held)
         upto = runs.pop(0).last if runs and runs[0].first == 1 else 0
         if len(runs) > MAX_RUNS:  # a sieve of an epoch: then the receipt speaks of this batch only
-            runs = list(Runs(Run(seq, seq) for seq in near if seq > upto and seq in held))[:MAX_RUNS]
+            keys = [arrival.entry.key for arrival in batch.arrivals] if batch else []
+            near = [key.seq for key in keys if key.epoch == epoch and key.seq > upto and key.seq in held]
+            runs = list(Runs(Run(seq, seq) for seq in near))[:MAX_RUNS]
         return EpochReceipt(epoch=epoch, upto=upto, also=tuple(runs))
 
 
@@ -199,12 +199,18 @@ def _keep(
     if fresh:
         cursor.executemany(_INSERT, (_row(device, arrival, now_ns) for arrival in fresh.values()))
         _check_links(cursor, device, epoch, {seq: arrival.entry for seq, arrival in fresh.items()}, now_ns)
-        for run in Runs(Run(seq, seq) for seq in sorted(fresh)):
-            held.add(run.first, run.last)
+        for first, last in _spans(sorted(fresh)):
+            held.add(first, last)
         cursor.execute("DELETE FROM runs WHERE device = ? AND epoch = ?", (device, epoch))
         rows = ((device, epoch, run.first, run.last) for run in held)
         cursor.executemany("INSERT INTO runs VALUES(?, ?, ?, ?)", rows)
     return held, forks
+
+
+def _spans(rising: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the first and last of each unbroken stretch."""
+    ends = [at for at in range(1, len(rising)) if rising[at] != rising[at - 1] + 1]
+    return [(rising[a], rising[b - 1]) for a, b in pairwise([0, *ends, len(rising)])]
 
 
 def _check_links(cursor: sqlite3.Cursor, device: str, epoch: int, fresh: dict[int, Entry], now_ns: int) -> None:
