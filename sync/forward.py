@@ -43,7 +43,7 @@ from sync.wire import (
 
 log = logging.getLogger(__name__)
 
-WINDOW_BATCHES = 8  # 8 x 200 entries in the air: at 100 ms there and back still 16 000 entries a second
+WINDOW_BATCHES = 12  # 12 x 200 entries in the air: at 100 ms there and back still 24 000 entries a second
 LONGEST_WAIT_S = 60.0  # cap of the doubling resend delay
 STUCK_S = 60.0  # a broker that answers pings but no publish for so long is frozen; a new connection may not be
 SPLIT_AFTER = 4  # sendings without an answer, while others are answered, make a batch suspect
