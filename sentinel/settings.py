@@ -172,6 +172,7 @@ class Uplink:
     batch_entries: int = setting(200, least=1, most=1000, unit="entries")
     batch_bytes: int = setting(64_000, least=4_000, most=128_000, unit="bytes")  # every broker takes 128 kB
     resend_s: float = setting(10.0, least=1.0, most=600.0, unit="s")
+    backlog_per_s: int = setting(2_000, least=0, most=1_000_000, unit="entries")  # a city's gates come back together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,7 @@ class Uplink:
             batch_entries=way.batch_entries,
             batch_bytes=way.batch_bytes,
             resend_s=way.resend_s,
+            backlog_per_s=way.backlog_per_s,
         )
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random.random)
         self._state = StateFile(settings.paths.uplink_health, way.broker)

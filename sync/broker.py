@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
 DEFAULT_RECEIVE_MAXIMUM = 65_535  # MQTT 5, 3.2.2.3.3: what a broker means when it says nothing
-INFLIGHT = 20  # publishes without PUBACK, all that mosquitto takes by default; twice the forwarder's window
+INFLIGHT = 20  # publishes without PUBACK, all that mosquitto takes by default; the forwarder's window is 12
 MAX_PACKET_BYTES = 8 * 1024 * 1024  # what we take at most: a hundred of our batches; MQTT would allow 256 MB
 LEAST_PACKET_BYTES = 16 * 1024  # a passage has about 1 KB, the longest kinds a few; below, entries could not travel
 NO_SUBSCRIBER = 0x10

@@ -5,12 +5,13 @@ dropping the ciphertext, is a lawful deletion that leaves the chain whole, and t
 ever holding a personal part.
 """
 
-import hashlib
 import json
 import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 _KEY = re.compile(r"([0-9a-f]{16})-([0-9]{1,19})", re.ASCII)
@@ -106,10 +107,7 @@ class Entry:
     @property
     def uuid(self) -> uuid.UUID:
         """A UUIDv7 derived from the stamp and the hash: the same entry always has the same one."""
-        ms = max(self.stamp.wall_ns, 0) // 1_000_000 & (1 << 48) - 1
-        tail = int.from_bytes(self.hash[:10], "big")
-        value = ms << 80 | 0x7 << 76 | (tail >> 62 & 0xFFF) << 64 | 0b10 << 62 | tail & (1 << 62) - 1
-        return uuid.UUID(int=value)
+        return uuid.UUID(int=uuid_number(self.stamp.wall_ns, self.hash.hex()))
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
@@ -122,17 +120,62 @@ def entry_hash(entry: Entry) -> bytes:
 
     Source: docs/messages.md, "The chain", which gives the same recipe for a verifier in another language.
     """
-    head = {
-        "boot": entry.stamp.boot_id,
-        "boot_ns": str(entry.stamp.boot_ns),  # text: above 2**53, which JSON numbers elsewhere cannot hold
-        "body_sha256": hashlib.sha256(entry.body).hexdigest(),
-        "epoch": epoch_text(entry.key.epoch),
-        "kind": entry.kind,
-        "personal_sha256": entry.personal_sha256.hex() if entry.personal_sha256 else None,
-        "prev": entry.prev.hex(),
-        "seq": entry.key.seq,
-        "trusted": entry.stamp.clock_trusted,
-        "version": entry.version,
-        "wall_ns": str(entry.stamp.wall_ns),
-    }
-    return hashlib.sha256(canonical(head)).digest()
+    stamp, personal = entry.stamp, entry.personal_sha256
+    return head_hash(
+        sha256(entry.body).hexdigest(),
+        quoted(stamp.boot_id),
+        str(stamp.boot_ns),
+        epoch_text(entry.key.epoch),
+        quoted(entry.kind),
+        f'"{personal.hex()}"' if personal else "null",
+        entry.prev.hex(),
+        str(entry.key.seq),
+        "true" if stamp.clock_trusted else "false",
+        str(entry.version),
+        str(stamp.wall_ns),
+    )
+
+
+def head_hash(
+    body_sha256: str,
+    boot: str,
+    boot_ns: str,
+    epoch: str,
+    kind: str,
+    personal: str,
+    prev: str,
+    seq: str,
+    trusted: str,
+    version: str,
+    wall_ns: str,
+) -> bytes:
+    """Return the hash of an entry from its parts as the head writes them; `boot`, `kind` and `personal` are quoted.
+
+    The canonical JSON of the head is written out here: an encoder would sort the same eleven keys for each entry, which
+    took a third of the time of sending it.
+    """
+    head = (
+        f'{{"body_sha256":"{body_sha256}","boot":{boot},"boot_ns":"{boot_ns}","epoch":"{epoch}","kind":{kind},'
+        f'"personal_sha256":{personal},"prev":"{prev}","seq":{seq},"trusted":{trusted},"version":{version},'
+        f'"wall_ns":"{wall_ns}"}}'  # numbers above 2**53 are text: JSON numbers elsewhere cannot hold them
+    )
+    return sha256(head.encode()).digest()
+
+
+def uuid_number(wall_ns: int, hash_hex: str) -> int:
+    """Return `Entry.uuid` as a number, from the wall time and the hash in hexadecimal digits."""
+    ms = max(wall_ns, 0) // 1_000_000 & (1 << 48) - 1
+    tail = int(hash_hex[:20] or "0", 16)
+    return ms << 80 | (tail >> 62 & 0xFFF | 0x7000) << 64 | tail & (1 << 62) - 1 | 1 << 63
+
+
+def uuid_text(wall_ns: int, hash_hex: str) -> str:
+    """Return `Entry.uuid` as text."""
+    text = f"{uuid_number(wall_ns, hash_hex):032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@lru_cache(maxsize=256)  # the same few sources, kinds and boots for millions of entries
+def quoted(text: str) -> str:
+    """Return text as JSON."""
+    return _encode(text)

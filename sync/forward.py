@@ -7,7 +7,6 @@ The caller connects again when `turn` raises BrokerLost, and decides how long to
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from sync.broker import (
     NO_SUBSCRIBER,
@@ -21,28 +20,30 @@ from sync.broker import (
     longest_packet,
 )
 from sync.cursor import Balance, Cursor, DeadLetter
-from sync.entry import Key, canonical, epoch_text
+from sync.entry import Key, epoch_text
 from sync.errors import WireError
-from sync.outbox import EntrySource, Limits, Outbox, Parcel
+from sync.flight import Flight, Progress
+from sync.outbox import EntrySource, Limits, Outbox
+from sync.pace import Pace
+from sync.pack import MOST_PLAIN_BYTES, ZSTD
 from sync.runs import Run
 from sync.wire import (
     ENTRIES_TYPE,
     JSON_TYPE,
-    SCHEMA,
     EpochReceipt,
     KnownEpoch,
     Receipt,
     State,
     Topics,
     decode_receipt,
-    encode_batch,
+    encode_health,
     encode_state,
     utc_text,
 )
 
 log = logging.getLogger(__name__)
 
-WINDOW_BATCHES = 8  # 8 x 200 entries in the air: at 100 ms there and back still 16 000 entries a second
+WINDOW_BATCHES = 12  # 12 x 200 entries in the air: at 100 ms there and back still 24 000 entries a second
 LONGEST_WAIT_S = 60.0  # cap of the doubling resend delay
 STUCK_S = 60.0  # a broker that answers pings but no publish for so long is frozen; a new connection may not be
 SPLIT_AFTER = 4  # sendings without an answer, while others are answered, make a batch suspect
@@ -50,35 +51,9 @@ ANNOUNCED_EPOCHS = 8
 HEALTH_S = 60.0
 EVENTS_PER_TURN = 64  # a flooding broker must not keep us from the ledger
 PACKET_SPARE_BYTES = 1_024  # topic and properties beside the payload
+SHRINKS_BY = 4  # so much more than `batch_bytes` goes into a batch that is to be compressed; passages shrink by six
 UNANSWERED = "unanswered"
 PARDON_S = 3_600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What one turn did and where things stand after it."""
-
-    sent: int  # entries handed to the broker for the first time
-    resent: int
-    receipted: int
-    in_flight: int
-    alarms: int  # since the start
-
-
-@dataclass(slots=True, kw_only=True)
-class _Flight:
-    """A batch between its sending and its receipt."""
-
-    id: str
-    keys: list[Key]
-    events: list[bytes]
-    passed_over: int = 0  # sendings that got no answer while others did
-    receipts_before: int = 0  # receipts seen until the last sending
-    tries: int = 0
-    mid: int | None = None  # None once the broker has answered
-    sent_at: float = 0.0
-    due_at: float = float("inf")
-    unheard: bool = False  # the broker said that nobody listens
 
 
 class Forwarder:
@@ -98,6 +73,7 @@ class Forwarder:
         batch_bytes: int = 64_000,
         window_batches: int = WINDOW_BATCHES,
         resend_s: float = 10.0,
+        backlog_per_s: int = 0,
     ) -> None:
         self._outbox = Outbox(reader, cursor, topics.gate.source)
         self._cursor, self._broker, self._topics = cursor, broker, topics
@@ -105,8 +81,10 @@ class Forwarder:
         self._batch_entries, self._batch_bytes = batch_entries, batch_bytes
         self._window_batches, self._resend_s = window_batches, resend_s
         self._session = f"{int(chance() * 2**32):08x}"
-        self._flights: dict[str, _Flight] = {}
-        self._halves: deque[_Flight] = deque()
+        self._pace = Pace(backlog_per_s)
+        self._encoding: str | None = None  # plain until this street has said what it can read
+        self._flights: dict[str, Flight] = {}
+        self._halves: deque[Flight] = deque()
         self._window, self._packet_bytes = window_batches, batch_bytes
         self._batches = self._receipts = self._receipts_at_connect = self._alarms = self._shrink = 0
         self._sent = self._resent = self._receipted = 0
@@ -127,7 +105,7 @@ class Forwarder:
         allowed = self._broker.connect(timeout_s)
         self._window = max(1, min(self._window_batches, allowed.receive_maximum))
         self._packet_bytes = longest_packet(allowed) - PACKET_SPARE_BYTES
-        self._nobody_listens = False
+        self._nobody_listens, self._encoding = False, None
         self._said.clear()
         self._receipts_at_connect = self._receipts
         self._heard_at = self._health_due = self._pardon_due = self._clock()
@@ -198,35 +176,41 @@ class Forwarder:
         window = 1 if self._nobody_listens else self._window
         reserve = 1 if window > 1 else 0  # a place that backlog may not take, so that the present never waits for it
         while (room := window - len(self._flights)) > 0:
-            flight = self._halves.popleft() if self._halves else self._next_flight(backlog=room > reserve)
+            flight = self._halves.popleft() if self._halves else self._next_flight(now, backlog=room > reserve)
             if flight is None:
                 return
             self._send(flight, now)
 
-    def _next_flight(self, *, backlog: bool) -> _Flight | None:
+    def _next_flight(self, now: float, *, backlog: bool) -> Flight | None:
+        times = SHRINKS_BY if self._encoding else 1
         limits = Limits(
             entries=max(1, self._batch_entries >> self._shrink),
-            batch_bytes=min(max(2_000, self._batch_bytes >> self._shrink), self._packet_bytes),
+            batch_bytes=min(self._longest_payload() * times, MOST_PLAIN_BYTES),
             packet_bytes=self._packet_bytes,
         )
         parcel = self._outbox.live(limits)
-        if backlog and not parcel.keys:
+        if backlog and not parcel.keys and self._pace.open(now):
             self._bury(parcel.unsendable)
             parcel = self._outbox.backlog(limits)
+            self._pace.spend(parcel.count)
         self._bury(parcel.unsendable)
-        return self._flight(parcel) if parcel.keys else None
+        return self._flight(parcel.keys, parcel.events) if parcel.keys else None
 
-    def _flight(self, parcel: Parcel, passed_over: int = 0) -> _Flight:
+    def _longest_payload(self) -> int:
+        return min(max(2_000, self._batch_bytes >> self._shrink), self._packet_bytes)
+
+    def _flight(self, keys: list[Key], events: list[bytes], passed_over: int = 0, *, plain: bool = False) -> Flight:
         self._batches += 1
         name = f"{self._session}-{self._batches}"
-        return _Flight(id=name, keys=parcel.keys, events=parcel.events, passed_over=passed_over)
+        return Flight(id=name, keys=keys, events=events, passed_over=passed_over, plain=plain)
 
-    def _send(self, flight: _Flight, now: float) -> None:
+    def _send(self, flight: Flight, now: float) -> None:
+        payload, properties = flight.message(self._encoding)
+        if len(payload) > self._longest_payload() and len(flight.keys) > 1:  # it did not shrink as others do
+            self._halve(flight, flight.passed_over)
+            return
         flight.mid = self._broker.publish(
-            self._topics.entries,
-            encode_batch(flight.events),
-            content_type=ENTRIES_TYPE,
-            properties=(("schema", SCHEMA), ("batch", flight.id)),
+            self._topics.entries, payload, content_type=ENTRIES_TYPE, properties=properties
         )
         if flight.id in self._flights:
             self._resent += len(flight.keys)
@@ -245,18 +229,30 @@ class Forwarder:
             else:
                 self._send(flight, now)
 
-    def _isolate(self, flight: _Flight, reason: str) -> None:
+    def _isolate(self, flight: Flight, reason: str) -> None:
         """Halve a batch that something is wrong with; what stands alone is set aside."""
-        del self._flights[flight.id]
         if len(flight.keys) == 1:
+            del self._flights[flight.id]
             self._bury([(flight.keys[0], reason)])
             return
-        middle = len(flight.keys) // 2
         log.warning("batch %s of %d entries is halved: %s", flight.id, len(flight.keys), reason)
+        # One more chance for each half, not four: a single bad entry is then found within eight resends.
+        self._halve(flight, passed_over=SPLIT_AFTER - 1)
+
+    def _halve(self, flight: Flight, passed_over: int) -> None:
+        self._flights.pop(flight.id, None)
+        middle = len(flight.keys) // 2
         for part in (slice(None, middle), slice(middle, None)):
-            # One more chance for each half, not four: a single bad entry is then found within eight resends.
-            half = Parcel(keys=flight.keys[part], events=flight.events[part])
-            self._halves.append(self._flight(half, passed_over=SPLIT_AFTER - 1))
+            self._halves.append(self._flight(flight.keys[part], flight.events[part], passed_over, plain=flight.plain))
+
+    def _doubt(self, flight: Flight, reason: str) -> None:
+        """Send a batch that the street cannot read once more as plain JSON; if that was plain already, halve it."""
+        if not flight.packed:
+            self._isolate(flight, reason)
+            return
+        log.warning("batch %s is sent again uncompressed: %s", flight.id, reason)
+        del self._flights[flight.id]  # under a new name: a second copy of the refusal must not count against it
+        self._halves.append(self._flight(flight.keys, flight.events, flight.passed_over, plain=True))
 
     def _bury(self, dead: Sequence[tuple[Key, str]]) -> None:
         if not dead:
@@ -309,6 +305,7 @@ class Forwarder:
         self._on_receipt(receipt)
 
     def _on_receipt(self, receipt: Receipt) -> None:
+        self._encoding = ZSTD if ZSTD in receipt.encodings else None
         flight = self._flights.get(receipt.batch or "")
         in_flight = {key for one in self._flights.values() for key in one.keys} if receipt.refused else set()
         named = [one for one in receipt.refused if one.key is not None]
@@ -327,7 +324,7 @@ class Forwarder:
         self._street_is_there()
         self._land(receipt.batch)
         if flight is not None and flight.id in self._flights and any(one.key is None for one in receipt.refused):
-            self._isolate(flight, next(one.reason for one in receipt.refused if one.key is None))
+            self._doubt(flight, next(one.reason for one in receipt.refused if one.key is None))
 
     def _believable(self, said: EpochReceipt) -> list[Run]:
         """Return the runs of entries that exist; to name others is an alarm: perhaps our card forgot its last ones."""
@@ -376,16 +373,11 @@ class Forwarder:
             return
         self._health_due = now + HEALTH_S
         sums = self.balance()
-        said = {
-            "v": 1,
-            "at": utc_text(self._wall_ns()),
-            "appended": sums.appended,
-            "receipted": sums.receipted,
-            "refused": sums.refused,
-            "pending": sums.pending,
-            "alarms": self._alarms,
-        }
-        self._broker.publish(self._topics.health, canonical(said), retain=True, content_type=JSON_TYPE)
+        said = encode_health(
+            at=utc_text(self._wall_ns()), appended=sums.appended, receipted=sums.receipted, refused=sums.refused,
+            pending=sums.pending, alarms=self._alarms,
+        )  # fmt: skip
+        self._broker.publish(self._topics.health, said, retain=True, content_type=JSON_TYPE)
 
     def _check_stuck(self, now: float) -> None:
         waiting = [flight.sent_at for flight in self._flights.values() if flight.mid is not None]

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,7 @@ from sync.broker import Broker, BrokerLost, Disconnected, Message, SubscriptionR
 from sync.entry import Entry, Key
 from sync.errors import LedgerFromTheFuture, LedgerUnavailable, WireError
 from sync.gaps import GateReport, report
+from sync.pack import ENCODING, ENCODINGS
 from sync.runs import Run, Runs
 from sync.wire import (
     JSON_TYPE,
@@ -38,6 +40,9 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 MAX_BREAKS = 1_000  # per gate; a gate that breaks its chain more often has said enough
+
+GROUP_ENTRIES = 400  # one commit: two full batches, or what many gates send one by one; a gate waits for the receipt
+GROUP_MESSAGES = 64
 
 _SCHEMA = """
 CREATE TABLE entries(
@@ -80,34 +85,28 @@ class Store:
         self._connection.close()
 
     def accept(self, gate: Gate, batch: Batch, *, now_ns: int) -> Receipt:
-        """Store what is new and return the receipt, which is true from this moment on.
+        """Store what is new of one batch, as `accept_all` does."""
+        (receipt,) = self.accept_all([(gate, batch)], now_ns=now_ns)
+        return receipt
 
-        Raises: LedgerUnavailable when nothing could be stored; then there is no receipt and the gate sends again.
+    def accept_all(self, batches: Sequence[tuple[Gate, Batch]], *, now_ns: int) -> list[Receipt]:
+        """Store what is new of several batches in one commit; return a receipt for each, true from this moment on.
+
+        Raises: LedgerUnavailable when nothing could be stored; then there is no receipt and the gates send again.
         """
-        device = str(gate)
-        by_epoch: dict[int, list[Arrival]] = {}
-        for arrival in batch.arrivals:
-            by_epoch.setdefault(arrival.entry.key.epoch, []).append(arrival)
-        refused = list(batch.refused)
-        held: dict[int, Runs] = {}
         with closing(self._connection.cursor()) as cursor:
             try:
                 cursor.execute("BEGIN IMMEDIATE")
-                for epoch, arrivals in by_epoch.items():
-                    held[epoch], forks = _keep(cursor, device, epoch, arrivals, now_ns)
-                    refused += [Refused(key=key, reason="fork") for key in forks]
-                cursor.execute(
-                    "INSERT INTO gates VALUES(?1, ?2, NULL, ?3) ON CONFLICT(device)"
-                    " DO UPDATE SET seen_ns = ?2, refused = refused + ?3",
-                    (device, now_ns, len(refused)),
-                )
+                kept = [_keep_batch(cursor, str(gate), batch, now_ns) for gate, batch in batches]
                 cursor.execute("COMMIT")
             except sqlite3.Error as error:
                 _roll_back(cursor)
                 raise LedgerUnavailable(f"the street's store cannot be written: {error}; check the disk") from error
-        near = {epoch: [arrival.entry.key.seq for arrival in arrivals] for epoch, arrivals in by_epoch.items()}
-        epochs = tuple(self._receipt_of(device, epoch, runs, near[epoch]) for epoch, runs in held.items())
-        return Receipt(gate=device, epochs=epochs, refused=tuple(refused), batch=batch.id)
+        return [self._receipt(str(gate), batch, one) for (gate, batch), one in zip(batches, kept, strict=True)]
+
+    def _receipt(self, device: str, batch: Batch, kept: "_Kept") -> Receipt:
+        epochs = tuple(self._receipt_of(device, epoch, runs, batch) for epoch, runs in kept.held.items())
+        return Receipt(gate=device, epochs=epochs, refused=kept.refused, batch=batch.id, encodings=ENCODINGS)
 
     def note_state(self, gate: Gate, state: State, *, now_ns: int) -> Receipt:
         """Remember which entries the gate says exist, and return what we hold of them."""
@@ -129,14 +128,14 @@ class Store:
                 _roll_back(cursor)
                 raise LedgerUnavailable(f"the street's store cannot be written: {error}; check the disk") from error
             held = {known.epoch: _runs(cursor, device, known.epoch) for known in state.epochs}
-        epochs = tuple(self._receipt_of(device, epoch, runs, []) for epoch, runs in held.items() if len(runs))
-        return Receipt(gate=device, epochs=epochs)
+        epochs = tuple(self._receipt_of(device, epoch, runs) for epoch, runs in held.items() if len(runs))
+        return Receipt(gate=device, epochs=epochs, encodings=ENCODINGS)
 
     def report(self) -> tuple[GateReport, ...]:
         """Return what is held and missing, one part per gate."""
         return report(self._connection)
 
-    def _receipt_of(self, device: str, epoch: int, held: Runs, near: Sequence[int]) -> EpochReceipt:
+    def _receipt_of(self, device: str, epoch: int, held: Runs, batch: Batch | None = None) -> EpochReceipt:
         forked = self._connection.execute(
             "SELECT DISTINCT seq FROM forks WHERE device = ? AND epoch = ?", (device, epoch)
         )
@@ -145,8 +144,35 @@ class Store:
         runs = list(held)
         upto = runs.pop(0).last if runs and runs[0].first == 1 else 0
         if len(runs) > MAX_RUNS:  # a sieve of an epoch: then the receipt speaks of this batch only
-            runs = list(Runs(Run(seq, seq) for seq in near if seq > upto and seq in held))[:MAX_RUNS]
+            keys = [arrival.entry.key for arrival in batch.arrivals] if batch else []
+            near = [key.seq for key in keys if key.epoch == epoch and key.seq > upto and key.seq in held]
+            runs = list(Runs(Run(seq, seq) for seq in near))[:MAX_RUNS]
         return EpochReceipt(epoch=epoch, upto=upto, also=tuple(runs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """What was done with a batch: the numbers now held of each epoch it spoke of, and what was refused."""
+
+    held: dict[int, Runs]
+    refused: tuple[Refused, ...]
+
+
+def _keep_batch(cursor: sqlite3.Cursor, device: str, batch: Batch, now_ns: int) -> _Kept:
+    by_epoch: dict[int, list[Arrival]] = {}
+    for arrival in batch.arrivals:
+        by_epoch.setdefault(arrival.entry.key.epoch, []).append(arrival)
+    refused = list(batch.refused)
+    held: dict[int, Runs] = {}
+    for epoch, arrivals in by_epoch.items():
+        held[epoch], forks = _keep(cursor, device, epoch, arrivals, now_ns)
+        refused += [Refused(key=key, reason="fork") for key in forks]
+    cursor.execute(
+        "INSERT INTO gates VALUES(?1, ?2, NULL, ?3) ON CONFLICT(device)"
+        " DO UPDATE SET seen_ns = ?2, refused = refused + ?3",
+        (device, now_ns, len(refused)),
+    )
+    return _Kept(held=held, refused=tuple(refused))
 
 
 def _keep(
@@ -173,12 +199,18 @@ def _keep(
     if fresh:
         cursor.executemany(_INSERT, (_row(device, arrival, now_ns) for arrival in fresh.values()))
         _check_links(cursor, device, epoch, {seq: arrival.entry for seq, arrival in fresh.items()}, now_ns)
-        for run in Runs(Run(seq, seq) for seq in sorted(fresh)):
-            held.add(run.first, run.last)
+        for first, last in _spans(sorted(fresh)):
+            held.add(first, last)
         cursor.execute("DELETE FROM runs WHERE device = ? AND epoch = ?", (device, epoch))
         rows = ((device, epoch, run.first, run.last) for run in held)
         cursor.executemany("INSERT INTO runs VALUES(?, ?, ?, ?)", rows)
     return held, forks
+
+
+def _spans(rising: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the first and last of each unbroken stretch."""
+    ends = [at for at in range(1, len(rising)) if rising[at] != rising[at - 1] + 1]
+    return [(rising[a], rising[b - 1]) for a, b in pairwise([0, *ends, len(rising)])]
 
 
 def _check_links(cursor: sqlite3.Cursor, device: str, epoch: int, fresh: dict[int, Entry], now_ns: int) -> None:
@@ -251,6 +283,15 @@ class Heard:
     strange: int = 0  # messages that were none of ours
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Delivery:
+    """A message of entries, read, and not stored yet."""
+
+    gate: Gate
+    message: Message
+    batch: Batch
+
+
 class Receiver:
     """The street's end of the line: hear entries and states, store, answer."""
 
@@ -267,39 +308,75 @@ class Receiver:
         self._broker.subscribe(every_gate("state"))
 
     def turn(self, timeout_s: float) -> Heard:
-        """Wait up to `timeout_s` for one message and deal with it.
+        """Wait up to `timeout_s` for a message and deal with it, and with what came beside it, in one commit.
 
         Raises: BrokerLost when the connection ended; LedgerUnavailable when the store cannot be written.
         """
-        event = self._broker.poll(timeout_s)
-        if isinstance(event, Disconnected):
-            raise BrokerLost(f"connection lost: {event.reason}", layer=event.layer)
-        if isinstance(event, SubscriptionRefused):
-            raise BrokerLost(f"may not hear {event.topic}; check the broker's access list", layer="credentials")
-        return self._on_message(event) if isinstance(event, Message) else Heard()
+        group: list[_Delivery] = []
+        states: list[tuple[Gate, Message]] = []
+        strange = entries = 0
+        message = self._next(timeout_s)
+        while message is not None:
+            try:
+                gate, leaf = parse_topic(message.topic)
+                if leaf == "entries":
+                    group.append(_Delivery(gate=gate, message=message, batch=_batch_in(message, gate)))
+                    entries += len(group[-1].batch.arrivals)
+                else:
+                    states.append((gate, message))
+            except WireError as error:
+                strange += self._strange(message, error)
+            full = entries >= GROUP_ENTRIES or len(group) + len(states) + strange >= GROUP_MESSAGES
+            message = None if full else self._next(0.0)
+        refused = self._keep(group)
+        for gate, message in states:
+            strange += self._on_state(gate, message)
+        return Heard(entries=entries, refused=refused, strange=strange)
 
-    def _on_message(self, message: Message) -> Heard:
+    def _next(self, timeout_s: float) -> Message | None:
+        """Return the next message, if one comes; pass over other news."""
+        event = self._broker.poll(timeout_s)
+        while event is not None and not isinstance(event, Message):
+            if isinstance(event, Disconnected):
+                raise BrokerLost(f"connection lost: {event.reason}", layer=event.layer)
+            if isinstance(event, SubscriptionRefused):
+                raise BrokerLost(f"may not hear {event.topic}; check the broker's access list", layer="credentials")
+            event = self._broker.poll(0.0)
+        return event
+
+    def _keep(self, group: Sequence[_Delivery]) -> int:
+        """Store the batches in one commit, answer each, and return how many entries were refused."""
+        if not group:
+            return 0
+        receipts = self._store.accept_all([(one.gate, one.batch) for one in group], now_ns=self._wall_ns())
+        for one, receipt in zip(group, receipts, strict=True):
+            for dead in receipt.refused:
+                log.error("%s: refused %s: %s", one.gate, dead.key or "an entry without a key", dead.reason)
+            self._answer(one.message, receipt)
+        return sum(len(receipt.refused) for receipt in receipts)
+
+    def _on_state(self, gate: Gate, message: Message) -> int:
+        """Note a state and answer it; return how many strange messages this was, one or none."""
         try:
-            gate, leaf = parse_topic(message.topic)
-            heard, receipt = self._on_entries(gate, message) if leaf == "entries" else self._on_state(gate, message)
+            state = decode_state(message.payload)
         except WireError as error:
-            log.warning("a strange message: %s", error)
-            self._broker.ack(message)
-            return Heard(strange=1)
+            return self._strange(message, error)
+        receipt = self._store.note_state(gate, state, now_ns=self._wall_ns())
+        self._answer(message, receipt if state.online else None)
+        return 0
+
+    def _answer(self, message: Message, receipt: Receipt | None) -> None:
         if receipt is not None:
             topic = message.topic.rsplit("/", 1)[0] + "/receipt"
             self._broker.publish(topic, encode_receipt(receipt), content_type=JSON_TYPE)
         self._broker.ack(message)  # after commit and receipt: until then the broker keeps it for us
-        return heard
 
-    def _on_entries(self, gate: Gate, message: Message) -> tuple[Heard, Receipt | None]:
-        batch = decode_batch(message.payload, gate, dict(message.properties).get("batch"))
-        receipt = self._store.accept(gate, batch, now_ns=self._wall_ns())
-        for one in receipt.refused:
-            log.error("%s: refused %s: %s", gate, one.key or "an entry without a key", one.reason)
-        return Heard(entries=len(batch.arrivals), refused=len(receipt.refused)), receipt
+    def _strange(self, message: Message, error: WireError) -> int:
+        log.warning("a strange message: %s", error)
+        self._broker.ack(message)
+        return 1
 
-    def _on_state(self, gate: Gate, message: Message) -> tuple[Heard, Receipt | None]:
-        state = decode_state(message.payload)
-        receipt = self._store.note_state(gate, state, now_ns=self._wall_ns())
-        return Heard(), receipt if state.online else None
+
+def _batch_in(message: Message, gate: Gate) -> Batch:
+    said = dict(message.properties)
+    return decode_batch(message.payload, gate, said.get("batch"), said.get(ENCODING))

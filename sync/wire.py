@@ -12,15 +12,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from sync.entry import Entry, Key, Stamp, canonical, entry_hash, epoch_text, parse_key
+from sync.entry import Entry, Key, Stamp, canonical, entry_hash, epoch_text, parse_key, quoted, uuid_text
 from sync.errors import WireError
+from sync.pack import unpack
+from sync.quick import Arrival, read_as_written
 from sync.runs import Run
 from sync.topics import Gate, Topics, every_gate, parse_topic, topics
 
 __all__ = [  # the topics are part of the contract: whoever reads messages finds both here
     "ANY_KEY", "ENTRIES_TYPE", "JSON_TYPE", "MAX_RUNS", "SCHEMA", "Arrival", "Batch", "EpochReceipt", "Gate",
     "KnownEpoch", "Receipt", "Refused", "State", "Topics", "decode_batch", "decode_receipt", "decode_state",
-    "encode_batch", "encode_entry", "encode_receipt", "encode_state", "every_gate", "parse_topic", "topics", "utc_text",
+    "encode_batch", "encode_entry", "encode_health", "encode_receipt", "encode_state", "every_gate", "parse_topic",
+    "topics", "utc_text",
 ]  # fmt: skip
 
 SCHEMA = "sentinel.entries/1"
@@ -32,6 +35,7 @@ MAX_EPOCH = (1 << 63) - 1  # what SQLite and a signed 64-bit integer hold
 MAX_SEQ = 9_999_999_999  # ten digits, as `sequence` is written
 MAX_EVENTS = 5_000
 MAX_RUNS = 1_000  # per epoch of a receipt
+MAX_ENCODINGS = 16
 MAX_EPOCHS = MAX_EVENTS  # a gate that restarted often while offline has few entries per epoch
 
 _TYPE = re.compile(r"cn\.sentinel\.([a-z][a-z0-9-]{0,63})\.v([1-9][0-9]{0,5})")
@@ -46,14 +50,6 @@ class Refused:
 
     key: Key | None
     reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """An entry as it came to the street; `historical` when it waited through an outage."""
-
-    entry: Entry
-    historical: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +78,7 @@ class Receipt:
     epochs: tuple[EpochReceipt, ...]
     refused: tuple[Refused, ...] = ()
     batch: str | None = None  # None when it answers a state, not a batch
+    encodings: tuple[str, ...] = ()  # what the street can read besides plain JSON; an old one says nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,23 +109,22 @@ def encode_entry(entry: Entry, source: str, *, historical: bool) -> bytes:
     """
     if entry_hash(entry) != entry.hash:
         raise WireError(f"entry {entry.key}: does not match its own hash; verify the ledger")
-    stamp, time = entry.stamp, utc_text(entry.stamp.wall_ns)
-    parts = [
-        f'{{"specversion":"1.0","id":"{entry.uuid}","source":{_quoted(source)}',
-        f'"type":{_quoted(f"cn.sentinel.{entry.kind}.v{entry.version}")}',
-        f'"epoch":"{epoch_text(entry.key.epoch)}","sequence":"{entry.key.seq:010d}"',
-        f'"bootid":{_quoted(stamp.boot_id)},"bootns":"{stamp.boot_ns}","wallns":"{stamp.wall_ns}"',
-        f'"trusted":{"true" if stamp.clock_trusted else "false"}',
-        f'"prev":"{entry.prev.hex()}","hash":"{entry.hash.hex()}"',
-    ]
-    if time:
-        parts.append(f'"time":"{time}"')
-    if entry.personal_sha256:
-        parts.append(f'"personalsha256":"{entry.personal_sha256.hex()}"')
-    if historical:
-        parts.append('"historical":true')
+    stamp, hash_hex = entry.stamp, entry.hash.hex()
+    time = utc_text(stamp.wall_ns)
+    told = f',"time":"{time}"' if time else ""
+    waited = ',"historical":true' if historical else ""
+    personal = f',"personalsha256":"{entry.personal_sha256.hex()}"' if entry.personal_sha256 else ""
+    head = (
+        f'{{"specversion":"1.0","id":"{uuid_text(stamp.wall_ns, hash_hex)}","source":{quoted(source)}'
+        f',"type":{quoted(f"cn.sentinel.{entry.kind}.v{entry.version}")}'
+        f',"epoch":"{epoch_text(entry.key.epoch)}","sequence":"{entry.key.seq:010d}"'
+        f',"bootid":{quoted(stamp.boot_id)},"bootns":"{stamp.boot_ns}","wallns":"{stamp.wall_ns}"'
+        f',"trusted":{"true" if stamp.clock_trusted else "false"}'
+        f',"prev":"{entry.prev.hex()}","hash":"{hash_hex}"'
+        f'{told}{personal}{waited},"data":'
+    )
     # The body is put in as it lies on the disk: it is canonical JSON already, and the hash is over these bytes.
-    return ",".join(parts).encode() + b',"data":' + entry.body + b"}"
+    return b"%b%b}" % (head.encode(), entry.body)
 
 
 def encode_batch(events: Sequence[bytes]) -> bytes:
@@ -136,12 +132,17 @@ def encode_batch(events: Sequence[bytes]) -> bytes:
     return b"[" + b",".join(events) + b"]"
 
 
-def decode_batch(payload: bytes, gate: Gate, batch: str | None) -> Batch:
+def decode_batch(payload: bytes, gate: Gate, batch: str | None, encoding: str | None = None) -> Batch:
     """Return the entries of one message, each checked against its own hash.
 
-    One bad event is refused alone; a message that is no batch at all is refused as a whole.
+    One bad event is refused alone; a message that is no batch at all is refused as a whole. `encoding` is the message's
+    `content-encoding`.
     """
     try:
+        payload = payload if encoding is None else unpack(payload, encoding)
+        quick = read_as_written(payload, gate.source, MAX_EVENTS)
+        if quick is not None:
+            return Batch(id=batch, arrivals=tuple(quick))
         events = _load(payload)
         if not isinstance(events, list):
             raise WireError("batch: expected a JSON array of CloudEvents")
@@ -162,7 +163,7 @@ def _decode_event(event: Any, source: str) -> Arrival:
     if not isinstance(event, dict):
         raise WireError("event: expected a JSON object")
     if event.get("specversion") != "1.0":
-        raise WireError("specversion: expected \"1.0\"")
+        raise WireError('specversion: expected "1.0"')
     if event.get("source") != source:
         raise WireError("source: is not the gate of this topic")
     kind = _TYPE.fullmatch(_text(event, "type"))
@@ -241,6 +242,8 @@ def encode_receipt(receipt: Receipt) -> bytes:
     }
     if receipt.batch is not None:
         body["batch"] = receipt.batch
+    if receipt.encodings:
+        body["encodings"] = list(receipt.encodings)
     return canonical(body)
 
 
@@ -252,7 +255,14 @@ def decode_receipt(payload: bytes) -> Receipt:
         epochs=tuple(_epoch_receipt(item) for item in _objects(body, "epochs", MAX_EPOCHS)),
         refused=tuple(_refused(item) for item in _objects(body, "refused", MAX_EVENTS)),
         batch=_text(body, "batch") if body.get("batch") is not None else None,
+        encodings=_encodings(body.get("encodings", [])),
     )
+
+
+def _encodings(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or len(names) > MAX_ENCODINGS or not all(isinstance(name, str) for name in names):
+        raise WireError(f"encodings: expected at most {MAX_ENCODINGS} names")
+    return tuple(names)
 
 
 def _epoch_receipt(item: Mapping[str, Any]) -> EpochReceipt:
@@ -303,21 +313,26 @@ def decode_state(payload: bytes) -> State:
     return State(online=online, since=_text(body, "since") if "since" in body else None, epochs=epochs)
 
 
+def encode_health(*, at: str, **counts: int) -> bytes:
+    """Return the balance of an uplink as JSON."""
+    return canonical({"v": 1, "at": at, **counts})
+
+
 # --- fields ------------------------------------------------------------------------------------------------------
 
 
 def utc_text(wall_ns: int) -> str:
     """Return the wall time in RFC 3339, or nothing when no calendar holds it."""
+    second = _second_text(wall_ns // 1_000_000_000)
+    return second and f"{second}.{wall_ns % 1_000_000_000 // 1_000:06d}Z"
+
+
+@lru_cache(maxsize=256)  # neighbours share their second
+def _second_text(second: int) -> str:
     try:
-        at = datetime.fromtimestamp(wall_ns // 1_000_000_000, UTC)
+        return datetime.fromtimestamp(second, UTC).isoformat()[:19]
     except (ValueError, OverflowError, OSError):
         return ""  # `wallns` still says what the clock said
-    return f"{at.isoformat()[:19]}.{wall_ns % 1_000_000_000 // 1_000:06d}Z"
-
-
-@lru_cache(maxsize=256)  # the same few sources, kinds and boots for millions of entries
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _load(payload: bytes) -> Any:

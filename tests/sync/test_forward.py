@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_entries import FIRST, SECOND, LedgerInMemory
 
-from sync.broker import LEAST_PACKET_BYTES, BrokerLost, Will
+from sync.broker import LEAST_PACKET_BYTES, BrokerLost, Message, Will
 from sync.cursor import Cursor, DeadLetter
 from sync.entry import Key
 from sync.errors import LedgerDamaged, LedgerUnavailable
 from sync.forward import LONGEST_WAIT_S, UNANSWERED, Forwarder
 from sync.memory_broker import MemoryBroker, MemoryHub
 from sync.outbox import Limits, Outbox
+from sync.pack import ENCODING, ENCODINGS, unpack
 from sync.receive import Receiver, Store
 from sync.runs import Run
 from sync.wire import EpochReceipt, Receipt, Refused, State, decode_state, encode_receipt, encode_state, topics
@@ -25,6 +26,11 @@ from sync.wire import EpochReceipt, Receipt, Refused, State, decode_state, encod
 NAMES = topics("330106", "cuiyuan3", "east-3")
 OTHER = topics("330106", "cuiyuan3", "west-1")
 RESEND_S = 10.0
+
+
+def plain(message: Message) -> bytes:
+    encoding = dict(message.properties).get(ENCODING)
+    return message.payload if encoding is None else unpack(message.payload, encoding)
 
 
 class Clock:
@@ -93,7 +99,7 @@ class Line:
         return [seq for gate in self.store.report() for epoch in gate.epochs for seq in [epoch.entries]]
 
     def batches(self) -> list[list[dict]]:
-        return [json.loads(m.payload) for m in self.hub.published if m.topic == NAMES.entries]
+        return [json.loads(plain(m)) for m in self.hub.published if m.topic == NAMES.entries]
 
     def sequences(self) -> list[list[int]]:
         return [[int(event["sequence"]) for event in batch] for batch in self.batches()]
@@ -203,6 +209,78 @@ def test_a_batch_is_bounded_in_entries_and_bytes():
     assert closed_all(line)
 
 
+def test_a_street_that_says_so_gets_its_batches_compressed_and_any_other_does_not():
+    line = Line(batch_entries=20)
+    line.ledger.append(400)
+    line.connect().steps(30)
+    sent = [m for m in line.hub.published if m.topic == NAMES.entries]
+    packed = [m for m in sent if dict(m.properties).get(ENCODING) == "zstd"]
+    assert closed_all(line)
+    assert 0 < len(packed) < len(sent), "the first ones go before the street has spoken"
+    assert sum(len(m.payload) for m in packed) < 0.5 * sum(len(plain(m)) for m in packed)
+
+
+def street_of_old(line: Line, refuses: str = "message: is not JSON") -> None:
+    """Answer like a street that knows no compression: without `encodings`, and "*" for what it cannot read."""
+    while line.street_broker.events:
+        event = line.street_broker.poll(0.0)
+        if getattr(event, "topic", "") != NAMES.entries:
+            continue
+        batch = dict(event.properties)["batch"]
+        if ENCODING in dict(event.properties):
+            no = Refused(key=None, reason=refuses)
+            line.answer(Receipt(gate=str(NAMES.gate), epochs=(), refused=(no,), batch=batch))
+            continue
+        also = tuple(Run(int(one["sequence"]), int(one["sequence"])) for one in json.loads(event.payload))
+        line.answer(Receipt(gate=str(NAMES.gate), epochs=(EpochReceipt(epoch=FIRST, upto=0, also=also),), batch=batch))
+
+
+def test_a_street_put_back_to_an_old_version_gets_plain_json_again_and_nothing_is_set_aside():
+    line = Line(batch_entries=4)
+    line.ledger.append(3)
+    line.connect()
+    line.answer(Receipt(gate=str(NAMES.gate), epochs=(), encodings=ENCODINGS))
+    line.street_broker.close()
+    line.street_broker.connect(1.0)
+    line.street_broker.subscribe(NAMES.entries)
+    line.ledger.append(40)
+    for _ in range(60):
+        line.clock.now += 0.05
+        line.forwarder.turn(0.0)
+        street_of_old(line)
+    assert any(ENCODING in dict(m.properties) for m in line.hub.published)
+    assert closed_all(line)
+
+
+def test_what_does_not_shrink_still_travels_in_small_messages():
+    line = Line(batch_entries=200, batch_bytes=4_000)
+    chance = random.Random(3)
+    line.ledger.append(4)
+    line.connect().steps(3)
+    for _ in range(60):
+        line.ledger.append(1, body={"noise": chance.randbytes(300).hex()})
+    line.new_uplink()
+    line.connect().steps(60)
+    sent = [m for m in line.hub.published if m.topic == NAMES.entries]
+    assert any(ENCODING in dict(m.properties) for m in sent)
+    assert all(len(m.payload) <= 4_000 for m in sent)
+    assert closed_all(line)
+
+
+def test_backlog_keeps_to_its_rate_and_the_present_does_not_wait_for_it():
+    line = Line(batch_entries=10, backlog_per_s=20)
+    line.ledger.append(399)
+    line.connect().steps(101, seconds=0.1)
+    line.ledger.append(1)
+    line.steps(2)
+    live = [one for batch in line.batches() for one in batch if not one.get("historical")]
+    waited = line.balance()[1] - len(live)
+    assert [one["sequence"] for one in live] == ["0000000401"]
+    assert 10 * 20 <= waited <= 10 * 20 + 2 * 20, "a second's worth at once, then twenty a second, whole batches"
+    line.steps(300, seconds=0.1)
+    assert closed_all(line)
+
+
 def test_an_entry_larger_than_the_broker_takes_is_set_aside_and_others_go_on():
     line = Line()
     line.hub.max_packet_bytes = LEAST_PACKET_BYTES
@@ -283,7 +361,7 @@ def test_a_batch_that_the_street_cannot_read_is_halved_until_the_poison_stands_a
             event = line.street_broker.poll(0.0)
             if getattr(event, "topic", "") != NAMES.entries:
                 continue
-            seqs = [int(one["sequence"]) for one in json.loads(event.payload)]
+            seqs = [int(one["sequence"]) for one in json.loads(plain(event))]
             batch = dict(event.properties)["batch"]
             if 11 in seqs:
                 no = Refused(key=None, reason="not JSON")
@@ -299,7 +377,7 @@ def test_a_batch_that_the_street_cannot_read_is_halved_until_the_poison_stands_a
 def test_a_batch_that_is_never_answered_while_others_are_is_halved_and_set_aside_for_a_while():
     line = Line(batch_entries=4)
     line.ledger.append(7)
-    line.hub.faults.lose = lambda message: b'"sequence":"0000000003"' in message.payload
+    line.hub.faults.lose = lambda message: b'"sequence":"0000000003"' in plain(message)
     line.connect()
     for _ in range(60):
         line.step(RESEND_S)
@@ -327,17 +405,17 @@ def test_a_silent_street_makes_nothing_poison():
 
 def test_with_nobody_listening_one_batch_knocks_and_the_returning_street_wakes_the_rest():
     line = Line(batch_entries=2)
-    line.ledger.append(39)
+    line.ledger.append(59)
     line.street_broker.close()
     line.forwarder.connect(1.0)
     line.steps(3)
     sent = len(line.batches())
     line.steps(20, seconds=1.0)
-    assert len(line.batches()) == sent < 10, "PUBACK 0x10: slow down"
+    assert len(line.batches()) == sent < 15, "PUBACK 0x10: slow down"
     line.new_street()
     line.receiver.connect(1.0)  # it hears the retained state of the gate and says what it holds: nothing
     line.street_turns()
-    line.steps(12)
+    line.steps(20)
     assert closed_all(line), "at once, not after the longest wait"
 
 

@@ -1,6 +1,8 @@
 """The street: each entry once, a receipt only for what is stored, and every gap, fork and break by its numbers."""
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from sync.entry import GENESIS, Key, entry_hash
 from sync.errors import LedgerFromTheFuture, LedgerUnavailable
 from sync.gaps import read_report
 from sync.memory_broker import MemoryBroker, MemoryHub
-from sync.receive import Receiver, Store
+from sync.receive import GROUP_MESSAGES, Heard, Receiver, Store
 from sync.runs import Run
 from sync.wire import (
     MAX_RUNS,
@@ -247,6 +249,59 @@ def test_the_broker_may_forget_a_batch_only_after_commit_and_receipt(store):
         desk.send(NAMES.entries, message(made(Key(FIRST, 2))))
     assert len(desk.street.acked) == 1
     assert len(desk.receipts()) == 1
+
+
+def test_what_comes_together_is_stored_in_one_commit_and_each_batch_has_its_receipt(store):
+    desk = Desk(store).open()
+    for seq in (1, 2, 3):
+        desk.gate.publish(NAMES.entries, message(made(Key(FIRST, seq))), properties=(("batch", f"b-{seq}"),))
+    desk.gate.publish(NAMES.entries, b"no JSON", properties=(("batch", "b-4"),))
+    assert desk.receiver.turn(0.0) == Heard(entries=3, refused=1)
+    assert [receipt.batch for receipt in desk.receipts()] == ["b-1", "b-2", "b-3", "b-4"]
+    assert [[one.key for one in receipt.refused] for receipt in desk.receipts()] == [[], [], [], [None]]
+    assert len(desk.street.acked) == 4
+
+
+def test_when_a_commit_fails_nothing_of_its_group_is_receipted_or_forgotten_by_the_broker(tmp_path: Path):
+    path = tmp_path / "street.db"
+    with Store(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        store._connection.execute("PRAGMA busy_timeout = 0")
+        desk = Desk(store).open()
+        for seq in (1, 2):
+            desk.gate.publish(NAMES.entries, message(made(Key(FIRST, seq))), properties=(("batch", f"b-{seq}"),))
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerUnavailable):
+            desk.receiver.turn(0.0)
+        assert (desk.receipts(), desk.street.acked) == ([], [])
+        other.execute("ROLLBACK")
+        assert store.report() == ()
+
+
+def test_a_flood_is_taken_in_groups_that_end(store):
+    desk = Desk(store).open()
+    for seq in range(1, 2 * GROUP_MESSAGES):
+        desk.gate.publish(NAMES.entries, message(made(Key(FIRST, seq))), properties=(("batch", str(seq)),))
+    assert desk.receiver.turn(0.0).entries == GROUP_MESSAGES
+    assert desk.receiver.turn(0.0).entries == GROUP_MESSAGES - 1
+
+
+GROUPS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), min_size=1, max_size=6)
+
+
+@given(groups=GROUPS, forked=st.sets(st.integers(1, 9), max_size=2))
+@settings(max_examples=60, deadline=None)
+def test_batches_in_one_commit_end_as_batches_in_their_own(groups, forked):
+    entries = {seq: [made(Key(FIRST, seq)), made(Key(FIRST, seq), body={"other": seq})] for seq in range(1, 10)}
+    batches = [
+        (EAST, batch([entries[seq][seq in forked and at % 2] for seq in group], f"b-{at}"))
+        for at, group in enumerate(groups)
+    ]
+    with Store(":memory:") as together, Store(":memory:") as alone:
+        receipts = together.accept_all(batches, now_ns=1)
+        said = [alone.accept(gate, one, now_ns=1) for gate, one in batches]
+        assert together.report() == alone.report()
+        assert [receipt.refused for receipt in receipts] == [receipt.refused for receipt in said]
+        assert receipts[-1] == said[-1]
 
 
 def test_what_cannot_be_read_is_answered_so_that_the_gate_can_isolate_it(store):

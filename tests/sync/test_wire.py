@@ -11,6 +11,7 @@ from made_entries import FIRST, NOON_NS, SECOND, made
 
 from sync.entry import Key, canonical, entry_hash
 from sync.errors import WireError
+from sync.pack import pack, unpack
 from sync.runs import Run
 from sync.wire import (
     EpochReceipt,
@@ -171,6 +172,7 @@ RECEIPTS = st.builds(
         )
     ).map(tuple),
     batch=st.none() | st.just("c0ffee01-17"),
+    encodings=st.sampled_from([(), ("zstd",), ("zstd", "unheard-of")]),
 )
 
 
@@ -198,6 +200,8 @@ def test_a_receipt_comes_in_as_it_went_out(receipt):
         ('{"v":1,"gate":"g","refused":[{"key":"x","reason":"r"}]}', "key"),
         ('{"v":1,"gate":"g","refused":[{"key":"0000000100000001-0","reason":"r"}]}', "epoch"),
         ('{"v":1,"gate":"g","batch":7}', "batch"),
+        ('{"v":1,"gate":"g","encodings":"zstd"}', "encodings"),
+        ('{"v":1,"gate":"g","encodings":[7]}', "encodings"),
     ],
 )
 def test_a_receipt_that_is_none_is_refused_by_the_name_of_its_field(text, field):
@@ -256,6 +260,14 @@ MESSAGES = {
             batch="c0ffee01-17",
         )
     ),
+    "receipt-encodings.json": lambda: encode_receipt(
+        Receipt(
+            gate=str(EAST),
+            epochs=(EpochReceipt(epoch=FIRST, upto=3),),
+            batch="c0ffee01-18",
+            encodings=("zstd",),
+        )
+    ),
     "state.json": lambda: encode_state(
         State(online=True, since="2026-11-22T06:31:58.000000Z", epochs=(KnownEpoch(epoch=FIRST, first=1, last=3),))
     ),
@@ -266,6 +278,14 @@ MESSAGES = {
 def test_the_messages_are_those_that_receivers_already_understand(name):
     """A change here is a change of the contract: raise the version and write it in docs/messages.md."""
     assert MESSAGES[name]() == (GOLDEN / name).read_bytes().rstrip(b"\n")
+
+
+def test_the_compressed_message_that_receivers_already_understand_opens_to_the_plain_one():
+    """A library may compress otherwise tomorrow: what is held is that a street opens what gates have sent."""
+    sent = (GOLDEN / "entries.json.zst").read_bytes()
+    plain = (GOLDEN / "entries.json").read_bytes().rstrip(b"\n")
+    assert decode_batch(sent, EAST, "b", "zstd") == decode_batch(plain, EAST, "b")
+    assert unpack(pack(plain), "zstd") == unpack(sent, "zstd") == plain
 
 
 def test_the_golden_chain_verifies_by_the_documented_recipe():
