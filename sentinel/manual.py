@@ -162,7 +162,10 @@ def _do_it(
 
 def _open_ledger(settings: Settings, vault: Vault | None) -> LedgerWriter:
     start_body = {"version": __version__}
-    return LedgerWriter.open(settings.paths.ledger, vault=vault, owner="one-shot", start_body=start_body)
+    return LedgerWriter.open(
+        settings.paths.ledger, vault=vault, owner="one-shot", start_body=start_body,
+        quota_bytes=settings.storage.quota_mb << 20,
+    )  # fmt: skip
 
 
 def _keep_and_pulse(
