@@ -151,13 +151,13 @@ def ledger_facts(reader: LedgerView, newest: Sequence[Entry]) -> Ledger:
     )
 
 
-def chain_problem(newest: Sequence[Entry], gaps: Gaps) -> str | None:
+def chain_problem(newest: Sequence[Entry], gaps: Gaps | None = None) -> str | None:
     """Return the first break among these entries, newest first, or None when each follows from the one before."""
     for entry in newest:
         if entry_hash(entry) != entry.hash:
             return f"entry {entry.key} is not what was written; see: sentinelctl check ledger"
     for entry, before in itertools.pairwise(newest):
-        if next(chain_breaks(before, entry, gaps), None):
+        if next(chain_breaks(before, entry, gaps or Gaps()), None):
             return f"entry {entry.key} does not follow {before.key}; see: sentinelctl check ledger"
     return None
 
