@@ -132,10 +132,11 @@ class Keeper:
             return False
         came = False
         try:
-            came = self._import_spool(ledger)
-            self._ready_key(ledger)
             if self._storage is not None and ledger.alive:
-                self._storage.tend(ledger)
+                self._storage.tend(ledger)  # first: what is spooled may wait for the room that this makes
+            if self._storage is None or self._storage.has_room:
+                came = self._import_spool(ledger)
+            self._ready_key(ledger)
             self._spool_said = ""
         except SyncError as error:
             if str(error) != self._spool_said:

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sentinel.core.keeping import ESSENTIAL, Days, may_go
@@ -44,6 +45,7 @@ class Storage:
         *,
         stamp: Callable[[], Stamp] = now_stamp,
         clock: Callable[[], float] = time.monotonic,
+        spool_bytes: int = SPOOL_BYTES,
     ) -> None:
         """Take the count of before, and its file's room, now: later there may be none."""
         self._ledger = ledger
@@ -51,6 +53,7 @@ class Storage:
         self._days = days
         self._stamp = stamp
         self._clock = clock
+        self._spool_bytes = spool_bytes
         self._ballast = Ballast(ledger.with_name("ballast"))
         self._at: Key | None = None
         self._pruning = False
@@ -75,17 +78,22 @@ class Storage:
         """How many entries were lost and no entry says so yet."""
         return sum(self._tally.counts.values()) if self._tally else 0
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the ledger is below its quota; the reserve above it is for who passes now."""
+        return self.fill < FULL_FILL
+
     def takes(self, kind: str) -> bool:
         """Tell whether an entry of this kind is kept now: a full ledger keeps only who passed."""
-        return self.fill < FULL_FILL or kind in ESSENTIAL
+        return self.has_room or kind in ESSENTIAL
 
     def takes_spooled(self, kind: str, spool: Path) -> bool:
         """Tell whether the spool may take it: it ends somewhere, and what can wait gets its first half only."""
-        try:
-            size = spool.stat().st_size
-        except OSError:
-            return True  # no spool yet, or a disk that says more when it is written
-        return size < (SPOOL_BYTES if kind in ESSENTIAL else SPOOL_BYTES // 2)
+        size = 0
+        for path in (spool, Path(f"{spool}.importing")):
+            with suppress(OSError):  # no spool yet, or a disk that says more when it is written
+                size += path.stat().st_size
+        return size < (self._spool_bytes if kind in ESSENTIAL else self._spool_bytes // 2)
 
     def count(self, kind: str) -> None:
         """Count an entry that was not kept."""
@@ -124,7 +132,7 @@ class Storage:
             log.debug("the room cannot be measured: %s", error)
             return
         self._prune_when_needed(writer, now)
-        if self.fill < FULL_FILL:
+        if self.has_room:
             self._tell(writer)
 
     def _measure(self, writer: LedgerWriter) -> None:
