@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 STANDING_S = 2.0  # flash cards pause for a quarter of a second; eight times that is a disk that stands still
 STANDS_STILL = "the disk stands still and entries wait for it"
+SUSPECT_AGAIN_S = 60.0  # a disk that says "damaged" falsely must not get an epoch at each turn
+DAMAGE = "SQLITE_CORRUPT"
 FULL = "the ledger is full and keeps only who passed; make room on its disk"
 CLOSE_S = 4.0  # for the last entries; below TimeoutStopSec= of the units, so that what fails can still be spooled
 
@@ -84,6 +86,8 @@ class Keeper:
         self._clock = clock
         self._storage = storage
         self._damaged = False  # until it is salvaged: nobody may open the file meanwhile
+        self._suspect = False  # an append met damage: the file is looked at anew
+        self._suspect_again = float("-inf")
         self._open_ledger = open_ledger
         self._spool = spool
         self._vault = vault
@@ -116,6 +120,7 @@ class Keeper:
 
         Raises: LedgerFromTheFuture when a newer program wrote the file: waiting will not help.
         """
+        self._look_at_suspect()
         if not self._damaged and (self._ledger is None or not self._ledger.alive):
             self._open()
         self._look_after_late()
@@ -162,6 +167,15 @@ class Keeper:
             if not _is_kept(pending):
                 self._spool_it(draft)
         self._waiting.clear()
+
+    def _look_at_suspect(self) -> None:
+        """Close a file that an append found damaged, so that it is checked when it is opened again."""
+        ledger = self._ledger
+        if not self._suspect or ledger is None or self._storage is None or self._clock() < self._suspect_again:
+            return
+        self._suspect, self._suspect_again = False, self._clock() + SUSPECT_AGAIN_S
+        self._ledger = None
+        ledger.close("damaged", CLOSE_S)
 
     def _look_after_late(self) -> None:
         lost = [draft for draft, pending, _ in self._waiting if pending.done and not _is_kept(pending)]
@@ -217,6 +231,7 @@ class Keeper:
             log.warning("the disk pauses: an entry of kind %s is late (%s)", draft.kind, error)
             return Kept(how=How.LATE, problem=str(error))
         except LedgerUnavailable as error:
+            self._suspect |= isinstance(error.__cause__, LedgerUnavailable) and DAMAGE in str(error)
             self._is_away(str(error))
             return None
         except VaultError as error:

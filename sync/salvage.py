@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 KIND, VERSION = "salvage", 1
 TAIL_ENTRIES = 500  # whose hashes are checked at each start: some 5 ms
-CHECK_S = 2.0  # for the quick check of a start: some 300 MB here; a larger ledger is checked as far as it comes
+CHECK_S = 2.0  # for the quick check of a start: 1 GB here, less on a card; of a larger ledger as much as it sees
 _ENTRY_COLUMNS, _GAP_COLUMNS, _EPOCH_COLUMNS = 15, 6, 5
 _HOLES_TOLD = 100
 

@@ -1,11 +1,13 @@
 """A disk may run full and a file may break: the gate goes on, drops only what it may, and counts what it lost."""
 
 import os
+import sqlite3
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from sentinel.core.keeping import DAY_NS, Days, kept_for_ns, may_go
 from sentinel.core.kinds import ALL, Barrier, Calibration, Fault, Passage, Revocation
 from sentinel.keeper import How, Keeper
 from sentinel.storage import Storage
+from sync import schema
 from sync.cursor import Cursor
 from sync.entry import Stamp
 from sync.ledger import LedgerReader, LedgerWriter
@@ -48,6 +51,23 @@ def small_disk(folder: Path) -> Iterator[Path]:
             subprocess.run(["umount", "-l", str(place)], check=False)
 
 
+class Sick:
+    """A connection that finds damage at each append, when it is told to."""
+
+    def __init__(self, stand: "Stand", connection: sqlite3.Connection) -> None:
+        self.stand, self.connection = stand, connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+    def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
+        if self.stand.sick and sql.startswith("INSERT INTO entries"):
+            error = sqlite3.DatabaseError("database disk image is malformed")
+            error.sqlite_errorname = "SQLITE_CORRUPT"
+            raise error
+        return self.connection.execute(sql, values)
+
+
 class Stand:
     """A keeper and its storage on a disk, with a clock that goes an hour per entry, and a street that may receipt."""
 
@@ -55,6 +75,7 @@ class Stand:
         self.disk = disk
         self.path = disk / "ledger.db"
         self.uplink_db = disk.parent / "uplink.db"  # the street's receipts are not what this is about
+        self.sick = False
         self.wall_ns = NOON_NS
         self.mono = 0.0
         self.asked: Counter[str] = Counter()
@@ -74,8 +95,9 @@ class Stand:
 
     def open_ledger(self) -> LedgerWriter:
         return LedgerWriter.open(
-            self.path, vault=None, stamp=self.stamp, quota_bytes=self.quota, check_s=30.0, start_body={"version": "1"}
-        )
+            self.path, vault=None, stamp=self.stamp, quota_bytes=self.quota, check_s=30.0, start_body={"version": "1"},
+            connect=lambda path, mode: Sick(self, schema.connect(path, mode)),  # type: ignore[arg-type, return-value]
+        )  # fmt: skip
 
     def stamp(self) -> Stamp:
         return Stamp(wall_ns=self.wall_ns, boot_ns=1, boot_id="b", clock_trusted=True)
@@ -232,6 +254,39 @@ def test_a_damaged_ledger_is_salvaged_beside_a_gate_that_goes_on(stand):
         assert told.key.epoch > last
         assert (told.data["lost"], told.data["aside"]) == (0, "ledger.db.damaged-1")
     assert stand.held("passage") == 102
+    stand.assert_sound()
+
+
+def test_damage_that_shows_in_the_middle_of_a_day_is_salvaged_too(stand):
+    stand.keep(PASSAGE, 100)
+    destroyed = stand.path.stat().st_size // 2048 // 2
+    stand.keeper._ledger._file.checkpoint()
+    with stand.path.open("r+b") as file:
+        file.seek(destroyed * 2048)
+        file.write(b"\xa5" * 2048)
+    stand.sick = True
+    assert stand.keep(PASSAGE) == [How.SPOOLED]
+    stand.sick = False
+    for _ in range(3):
+        stand.look()
+    assert stand.keep(PASSAGE) == [How.DURABLE]
+    assert stand.path.with_name("ledger.db.damaged-1").exists()
+    with LedgerReader(stand.path) as reader:
+        lost = sum(gap.count for gap in reader.gaps().damaged())
+        assert reader.newest(3, "salvage")[0].data["lost"] == lost
+        assert stand.held("passage") >= 102 - lost
+    stand.assert_sound()
+
+
+def test_a_disk_that_says_damaged_falsely_keeps_its_ledger(stand):
+    stand.keep(PASSAGE, 5)
+    stand.sick = True
+    assert stand.keep(PASSAGE) == [How.SPOOLED]
+    stand.sick = False
+    for _ in range(3):
+        stand.look()
+    assert stand.held("passage") == 6
+    assert not list(stand.disk.glob("*.damaged-*"))
     stand.assert_sound()
 
 

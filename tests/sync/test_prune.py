@@ -1,5 +1,6 @@
 """Receipted entries may go, the chain and the counts still hold; what was not chosen is never touched."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from sync.cursor import Cursor
 from sync.entry import Draft, Entry, Key, Stamp
 from sync.errors import LedgerUnavailable
 from sync.ledger import LedgerReader, LedgerWriter
+from sync.outbox import Limits, Outbox
 from sync.prune import Stretch, choose
 from sync.runs import Run
 
@@ -71,8 +73,6 @@ def test_what_vanished_without_a_true_gap_is_still_a_break(path, crime):
     with LedgerWriter.open(path, vault=None) as writer:
         fill(writer, 20)
         writer.prune([Stretch(writer.epoch, 8, 12)])
-    import sqlite3
-
     card = sqlite3.connect(path)
     card.execute(crime)
     card.commit()
@@ -97,6 +97,26 @@ def test_the_balance_and_the_counts_stay_even(path, tmp_path):
             writer.prune([Stretch(writer.epoch, 1, 4)])
             assert cursor.balance(reader.epochs()).holds
         assert reader.count() == 31 + 2 - 14
+
+
+@pytest.mark.parametrize("cursor_was_lost", [False, True])
+def test_the_uplink_walks_past_what_was_dropped(path, tmp_path, cursor_was_lost):
+    """All that is there and open is sent, nothing else is; a lost cursor is refilled by the street's receipts."""
+    with LedgerWriter.open(path, vault=None) as writer, LedgerReader(path) as reader:
+        fill(writer, 30)
+        writer.prune([Stretch(writer.epoch, 1, 9), Stretch(writer.epoch, 12, 14)])
+        with Cursor(tmp_path / "uplink.db", write=True) as cursor:
+            if not cursor_was_lost:
+                cursor.settle({writer.epoch: [Run(1, 25)]})
+            outbox = Outbox(reader, cursor, "/gates/s/s/g")
+            outbox.begin()
+            sent = []
+            while (parcel := outbox.backlog(Limits(entries=7, batch_bytes=64_000, packet_bytes=64_000))).count:
+                sent += [key.seq for key in parcel.keys]
+            assert sent == [*(() if not cursor_was_lost else (10, 11, *range(15, 26))), *range(26, 33)]
+            cursor.settle({writer.epoch: [Run(1, 32)]})
+            assert outbox.balance().holds
+            assert outbox.balance().pending == 0
 
 
 def test_a_wrong_order_drops_nothing(path):
