@@ -130,8 +130,9 @@ class Keeper:
 
         Sees to the ledger's room and salvages a damaged one, too. May take long: not for who decides.
         """
-        if self._damaged and self._storage is not None:
-            self._damaged = not self._storage.salvage()
+        if self._storage is not None:
+            self._storage.sync()
+            self._damaged = self._damaged and not self._storage.salvage()
         ledger = self._ledger
         if ledger is None:
             return False
@@ -167,6 +168,8 @@ class Keeper:
             if not _is_kept(pending):
                 self._spool_it(draft)
         self._waiting.clear()
+        if self._storage is not None:
+            self._storage.sync()
 
     def _look_at_suspect(self) -> None:
         """Close a file that an append found damaged, so that it is checked when it is opened again."""

@@ -103,6 +103,14 @@ class Storage:
             except OSError as error:
                 log.error("the count of what was not kept is in memory only: %s", error)
 
+    def sync(self) -> None:
+        """Make the count outlive a power cut; may wait for the disk."""
+        if self._tally is not None:
+            try:
+                self._tally.sync()
+            except OSError as error:
+                log.error("the count of what was not kept may not outlive a power cut: %s", error)
+
     def salvage(self) -> bool:
         """Put a new ledger in the place of a damaged one; return whether it may be opened now."""
         if self._clock() < self._salvage_at:

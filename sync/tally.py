@@ -1,7 +1,8 @@
 """Count what could not be kept, in a file whose room is taken beforehand: a full disk cannot refuse it.
 
-Two slots of one file are written in turn, each with its number and a CRC, so a power cut in the middle of a write
-leaves the count before it. Counts are told in an entry later; `generation` names that entry's request, so that whoever
+Two slots of one file are written in turn, each with its number and a CRC: wherever a write is torn, the other slot is
+whole. A count outlives a killed process at once and a power cut from the next `sync` on, for who decides at the gate
+must not wait for a disk. Counts are told in an entry later; `generation` names that entry's request, so that whoever
 dies between the entry and the reset of the counts does not tell them twice.
 """
 
@@ -30,6 +31,7 @@ class Tally:
         """
         self.path = path
         self._lock = threading.Lock()
+        self._dirty = False
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if os.fstat(self._descriptor).st_size < 2 * _SLOT_BYTES:
@@ -59,7 +61,7 @@ class Tally:
         return self._state["since_ns"]
 
     def add(self, kind: str, wall_ns: int) -> None:
-        """Count one durably.
+        """Count one; nothing here waits for the disk.
 
         Raises: OSError when not even that can be written; the count stays in memory.
         """
@@ -80,6 +82,16 @@ class Tally:
             rest = {kind: n for kind, n in rest.items() if n > 0}
             since_ns = self._state["since_ns"] if rest else 0
             self._write({**self._state, "counts": rest, "since_ns": since_ns, "generation": secrets.token_hex(8)})
+        self.sync()
+
+    def sync(self) -> None:
+        """Make the counts outlive a power cut.
+
+        Raises: OSError.
+        """
+        if self._dirty:
+            self._dirty = False
+            os.fdatasync(self._descriptor)
 
     def close(self) -> None:
         """Close the file."""
@@ -90,7 +102,7 @@ class Tally:
         text = json.dumps(self._state, separators=(",", ":")).encode()
         line = b"%08x %s" % (zlib.crc32(text), text)
         os.pwrite(self._descriptor, line.ljust(_SLOT_BYTES, b"\n"), self._state["number"] % 2 * _SLOT_BYTES)
-        os.fdatasync(self._descriptor)
+        self._dirty = True
 
 
 def _slot_of(descriptor: int, at: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import subprocess
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,14 +12,19 @@ from typing import Any
 
 import pytest
 
+from sentinel.cli.check import ledger_lines
+from sentinel.condition import LEDGER_FILLING, Balance, Ledger, Process, Uplink, judge
 from sentinel.core.keeping import DAY_NS, Days, kept_for_ns, may_go
 from sentinel.core.kinds import ALL, Barrier, Calibration, Fault, Passage, Revocation
+from sentinel.i18n import has_text
 from sentinel.keeper import How, Keeper
 from sentinel.storage import Storage
 from sync import schema
 from sync.cursor import Cursor
 from sync.entry import Stamp
-from sync.ledger import LedgerReader, LedgerWriter
+from sync.gapped import Gap
+from sync.ledger import ChainReport, LedgerReader, LedgerWriter
+from sync.room import WARN_FILL
 from sync.runs import Run
 
 NOON_NS = 1_795_000_000_000_000_000
@@ -288,6 +294,37 @@ def test_a_disk_that_says_damaged_falsely_keeps_its_ledger(stand):
     assert stand.held("passage") == 6
     assert not list(stand.disk.glob("*.damaged-*"))
     stand.assert_sound()
+
+
+@pytest.mark.parametrize(
+    ("fill", "found"), [(0.5, None), (0.79, None), (0.8, "warning"), (0.99, "warning"), (1.0, "critical")]
+)
+def test_staff_learn_in_time_that_the_room_ends(fill, found):
+    process = Process(alive=True, mode="automatic", ledger_fill=fill)
+    findings = judge(process, Uplink(state="connected"), Balance(known=True), Ledger(readable=True, chain="ok"))
+    assert [one.severity for one in findings] == ([found] if found else [])
+    assert all(has_text(f"status.finding.{one.id}") for one in findings)
+    assert pytest.approx(WARN_FILL) == LEDGER_FILLING
+
+
+def test_the_first_crossing_is_logged_once_and_so_is_its_end(stand, caplog):
+    caplog.set_level("INFO", logger="sentinel.storage")
+    while stand.storage.fill < 0.9:
+        stand.keep(FAULT, 40)
+        stand.look()
+    assert sum("filling up" in record.message for record in caplog.records) == 1
+
+
+def test_losses_are_said_by_check_and_status(stand, capsys):
+    process = Process(alive=True, mode="automatic", unkept=3)
+    ledger = Ledger(readable=True, chain="ok", holes=2)
+    found = {one.id: one.subject for one in judge(process, Uplink(state="connected"), Balance(known=True), ledger)}
+    assert found == {"ledger-unkept": "3", "ledger-holes": "2"}
+    hole = Gap(epoch=1, first=5, last=6, prev=None, hash=None, why="damaged")
+    chain = ChainReport(ok=True, checked=9, breaks=(), pruned=4, holes=(hole,))
+    lines = ledger_lines(chain, Balance(known=True), Namespace(plain=True, lang="en", json=False))
+    assert any("4 entries" in line for line in lines)
+    assert any("0000000000000001-5" in line for line in lines)
 
 
 @pytest.mark.parametrize("kind", ALL)
