@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from graveyard import Graveyard, scratch
+from powercut import disk_in
 
 from sync import salvage as salvaging
 from sync.entry import Draft, Key
@@ -221,3 +222,38 @@ def test_pruning_may_die_at_any_step(graveyard, path):
             assert step > 8
             return
     raise AssertionError("the pruning has no end")
+
+
+@pytest.mark.parametrize("scene", ["save", "prune"])
+def test_a_power_cut_anywhere_is_survived(graveyard, tmp_path, scene):
+    """Die at a random step, and the disk forgets what was not synchronised: nothing that was durable is gone."""
+    chance = random.Random(20261126)
+    with disk_in(tmp_path) as disk:
+        path = disk.place / "ledger.db"
+        before = make(path, 30)
+        if scene == "save":
+            destroy(path, 1)
+        ready = path.read_bytes()
+        for _cut in range(12):
+            for file in disk.place.iterdir():
+                if file.is_file():
+                    file.unlink()
+            path.write_bytes(ready)
+            disk.sync()
+            graveyard.run(scene, disk.place, die_at=chance.randint(1, 110 if scene == "save" else 16))
+            disk.cut()
+            try:
+                writer = open_checked(path)
+            except LedgerDamaged:
+                salvage(path)
+                writer = open_checked(path)
+            writer.close("alive")
+            if scene == "save":
+                assert_saved(path, before, 0)
+                assert salvaging.report_of(path)["kept"] == len(before)
+                continue
+            with LedgerReader(path) as reader:
+                report = reader.verify()
+                assert report.ok, report.breaks
+                assert sum(entry.data["entries"] for entry in reader.newest(10, "pruned")) == report.pruned
+                assert reader.count() + report.pruned >= len(before)
