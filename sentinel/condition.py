@@ -10,6 +10,7 @@ from typing import Any
 SCHEMA = "sentinel.status/1"
 
 _WORST_FIRST = ("unknown", "critical", "warning", "ok")
+LEDGER_FILLING = 0.80  # sync.room.WARN_FILL
 _MODE_SEVERITY = {"assisted": "warning", "manual": "critical"}
 
 
@@ -65,6 +66,8 @@ class Process:
     screen: Screen = Screen()
     late: int = 0
     queued: int = 0
+    ledger_fill: float = 0.0  # the share of the ledger's quota that is used
+    unkept: int = 0  # entries that could not be kept, and no entry says so yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +140,7 @@ class Ledger:
     epochs: int = 0
     chain: str = "unknown"
     chain_checked: int = 0
+    holes: int = 0  # numbers lost to a damaged file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +204,14 @@ def _gate_findings(process: Process) -> Iterable[Finding]:
             )
     if process.queued:
         yield Finding(id="ledger-queued", severity="warning", subject=str(process.queued))
+    if process.ledger_fill >= LEDGER_FILLING:
+        full = process.ledger_fill >= 1.0
+        yield Finding(
+            id="ledger-full" if full else "ledger-filling", severity="critical" if full else "warning",
+            subject=f"{process.ledger_fill:.0%}",
+        )  # fmt: skip
+    if process.unkept:
+        yield Finding(id="ledger-unkept", severity="critical", subject=str(process.unkept))
 
 
 def _ledger_findings(balance: Balance, ledger: Ledger) -> Iterable[Finding]:
@@ -207,6 +219,8 @@ def _ledger_findings(balance: Balance, ledger: Ledger) -> Iterable[Finding]:
         yield Finding(id="ledger-unreadable", severity="critical")
     elif ledger.chain == "broken":
         yield Finding(id="chain-broken", severity="critical")
+    if ledger.holes:
+        yield Finding(id="ledger-holes", severity="warning", subject=str(ledger.holes))
     if balance.known and not balance.holds:
         yield Finding(id="balance-broken", severity="critical")
     if balance.refused:

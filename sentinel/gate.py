@@ -44,11 +44,13 @@ from sentinel.report import status_answer, thermal_answer
 from sentinel.rules import Rules, Times
 from sentinel.senses import Senses
 from sentinel.settings import Settings, find_config, load
+from sentinel.storage import Storage
 from sentinel.supervise import BeatingWire, Child, Worker, end_process, sd_notify, start_logging, stop_on_signals
 from sentinel.thermometer import thermometer_of
 from sentinel.wiring import pins_of
 from sync.errors import SyncError
 from sync.ledger import LedgerReader, LedgerWriter
+from sync.salvage import CHECK_S
 from sync.stamp import now_stamp
 from sync.vault import Vault
 
@@ -126,6 +128,7 @@ class GateProcess:
             vault=self._vault,
             stamp=now_stamp,
             bound_s=settings.barrier.append_bound_s,
+            storage=Storage.of(settings),
         )
         self._keeper.tend()
         self._hand = Hand(self._open_barrier, lambda symptom, detail: self._lane.report(BARRIER, symptom, detail))
@@ -173,6 +176,8 @@ class GateProcess:
             vault=self._vault,
             owner="gate",
             start_body={"version": __version__, "config_sha256": config_sha256},
+            quota_bytes=settings.storage.quota_mb << 20,
+            check_s=CHECK_S,
         )
 
     def _open_barrier(self) -> Barrier:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.core.kinds import AnyKind, Passage, Registration, body_of
+from sentinel.storage import Storage
 from sync.entry import Draft, Entry, Stamp
 from sync.errors import LedgerDamaged, LedgerUnavailable, SyncError, VaultError
 from sync.ledger import LateAppend, LedgerWriter, Pending, key_day
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 STANDING_S = 2.0  # flash cards pause for a quarter of a second; eight times that is a disk that stands still
 STANDS_STILL = "the disk stands still and entries wait for it"
+SUSPECT_AGAIN_S = 60.0  # a disk that says "damaged" falsely must not get an epoch at each turn
+DAMAGE = "SQLITE_CORRUPT"
+FULL = "the ledger is full and keeps only who passed; make room on its disk"
 CLOSE_S = 4.0  # for the last entries; below TimeoutStopSec= of the units, so that what fails can still be spooled
 
 
@@ -77,8 +81,13 @@ class Keeper:
         stamp: Callable[[], Stamp],
         bound_s: float,
         clock: Callable[[], float] = time.monotonic,
+        storage: Storage | None = None,
     ) -> None:
         self._clock = clock
+        self._storage = storage
+        self._damaged = False  # until it is salvaged: nobody may open the file meanwhile
+        self._suspect = False  # an append met damage: the file is looked at anew
+        self._suspect_again = float("-inf")
         self._open_ledger = open_ledger
         self._spool = spool
         self._vault = vault
@@ -96,26 +105,43 @@ class Keeper:
         """How many entries wait for the disk."""
         return self._ledger.queued if self._ledger else 0
 
+    @property
+    def fill(self) -> float:
+        """The share of the ledger's quota that is used."""
+        return self._storage.fill if self._storage else 0.0
+
+    @property
+    def unkept(self) -> int:
+        """How many entries could not be kept and were not told of yet."""
+        return self._storage.unkept if self._storage else 0
+
     def tend(self) -> None:
         """Open the ledger when it is away, and look after what was told as late.
 
         Raises: LedgerFromTheFuture when a newer program wrote the file: waiting will not help.
         """
-        if self._ledger is None or not self._ledger.alive:
+        self._look_at_suspect()
+        if not self._damaged and (self._ledger is None or not self._ledger.alive):
             self._open()
         self._look_after_late()
 
     def bring_home(self) -> bool:
         """Import the spool and have today's key ready before a person comes; return whether anything came.
 
-        May take long: not for who decides.
+        Sees to the ledger's room and salvages a damaged one, too. May take long: not for who decides.
         """
+        if self._storage is not None:
+            self._storage.sync()
+            self._damaged = self._damaged and not self._storage.salvage()
         ledger = self._ledger
         if ledger is None:
             return False
         came = False
         try:
-            came = self._import_spool(ledger)
+            if self._storage is not None and ledger.alive:
+                self._storage.tend(ledger)  # first: what is spooled may wait for the room that this makes
+            if self._storage is None or self._storage.has_room:
+                came = self._import_spool(ledger)
             self._ready_key(ledger)
             self._spool_said = ""
         except SyncError as error:
@@ -128,6 +154,8 @@ class Keeper:
         """Return how this entry is kept; durable unless something is wrong."""
         # A request of its own for every entry: one that lands on a failing disk and is spooled too is still one entry.
         draft = draft_of(entry, personal, request or f"own:{uuid.uuid4()}")
+        if self._storage is not None and not self._storage.takes(draft.kind):
+            return self._lose(draft, FULL)
         return self._append(draft) or self._spool_it(draft)
 
     def close(self, reason: str) -> None:
@@ -140,6 +168,17 @@ class Keeper:
             if not _is_kept(pending):
                 self._spool_it(draft)
         self._waiting.clear()
+        if self._storage is not None:
+            self._storage.sync()
+
+    def _look_at_suspect(self) -> None:
+        """Close a file that an append found damaged, so that it is checked when it is opened again."""
+        ledger = self._ledger
+        if not self._suspect or ledger is None or self._storage is None or self._clock() < self._suspect_again:
+            return
+        self._suspect, self._suspect_again = False, self._clock() + SUSPECT_AGAIN_S
+        self._ledger = None
+        ledger.close("damaged", CLOSE_S)
 
     def _look_after_late(self) -> None:
         lost = [draft for draft, pending, _ in self._waiting if pending.done and not _is_kept(pending)]
@@ -155,6 +194,7 @@ class Keeper:
         try:
             self._ledger = self._open_ledger()
         except (LedgerUnavailable, LedgerDamaged, OSError) as error:
+            self._damaged = isinstance(error, LedgerDamaged) and self._storage is not None
             self._is_away(str(error))
         else:
             self.problem = None
@@ -194,6 +234,7 @@ class Keeper:
             log.warning("the disk pauses: an entry of kind %s is late (%s)", draft.kind, error)
             return Kept(how=How.LATE, problem=str(error))
         except LedgerUnavailable as error:
+            self._suspect |= isinstance(error.__cause__, LedgerUnavailable) and DAMAGE in str(error)
             self._is_away(str(error))
             return None
         except VaultError as error:
@@ -204,9 +245,16 @@ class Keeper:
         return Kept(how=How.DURABLE, key=str(entry.key), before=entry if entry.stamp != stamp else None)
 
     def _spool_it(self, draft: Draft) -> Kept:
+        if self._storage is not None and not self._storage.takes_spooled(draft.kind, self._spool):
+            return self._lose(draft, FULL)
         try:
             spool_append(self._spool, spooled(draft), self._stamp(), self._vault)
         except (OSError, SyncError) as error:
-            log.error("an entry of kind %s could not be kept anywhere: %s", draft.kind, error)
-            return Kept(how=How.LOST, problem=str(error))
+            return self._lose(draft, str(error))
         return Kept(how=How.SPOOLED, problem=self.problem or "")
+
+    def _lose(self, draft: Draft, problem: str) -> Kept:
+        log.error("an entry of kind %s could not be kept anywhere: %s", draft.kind, problem)
+        if self._storage is not None:
+            self._storage.count(draft.kind)
+        return Kept(how=How.LOST, problem=problem)

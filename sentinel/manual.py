@@ -29,6 +29,7 @@ from sentinel.core.kinds import Barrier as BarrierEntry
 from sentinel.core.kinds import Consent, GalleryMove, TemplateChange
 from sentinel.keeper import Keeper, draft_of, spooled
 from sentinel.settings import Settings, find_config, load
+from sentinel.storage import Storage
 from sentinel.wiring import pins_of
 from sync.errors import SyncError
 from sync.ledger import LedgerWriter
@@ -151,6 +152,7 @@ def _do_it(
         vault=vault,
         stamp=now_stamp,
         bound_s=settings.barrier.append_bound_s,
+        storage=Storage.of(settings),
     )
     afterwards.callback(keeper.close, "one-shot done")
     try:
@@ -162,7 +164,10 @@ def _do_it(
 
 def _open_ledger(settings: Settings, vault: Vault | None) -> LedgerWriter:
     start_body = {"version": __version__}
-    return LedgerWriter.open(settings.paths.ledger, vault=vault, owner="one-shot", start_body=start_body)
+    return LedgerWriter.open(
+        settings.paths.ledger, vault=vault, owner="one-shot", start_body=start_body,
+        quota_bytes=settings.storage.quota_mb << 20,
+    )  # fmt: skip
 
 
 def _keep_and_pulse(

@@ -30,7 +30,12 @@ def status_answer(lane: Lane, keeper: Keeper, *, started_mono: float, dropped: i
             "at_s_ago": round(now - told.at_mono, 1),
             "face": lane.face_problem(now),
         },
-        "ledger": {"late": keeper.late, "queued": keeper.queued},
+        "ledger": {
+            "late": keeper.late,
+            "queued": keeper.queued,
+            "fill": round(keeper.fill, 3),
+            "unkept": keeper.unkept,
+        },
         "dropped_readings": dropped,
         "junk_bytes": dict(lane.junk_bytes),
     }

@@ -107,6 +107,14 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """How much of the disk the ledger may take."""
+
+    # 1024 MB hold about half a million passages, a year of a busy gate; 5 % more are a reserve for who passed.
+    quota_mb: int = setting(1024, least=16, most=65_536, unit="MB")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
     """How faces are found and compared. Unit: similarity is a cosine; higher is closer."""
 
@@ -199,6 +207,7 @@ class Settings:
     temperature: Temperature
     faults: Faults
     retention: Retention
+    storage: Storage
     card: Card
     thermal: Thermal
     camera: Camera

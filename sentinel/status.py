@@ -35,6 +35,7 @@ from sentinel.settings import Settings
 from sync.cursor import Cursor
 from sync.entry import Entry, Key, entry_hash
 from sync.errors import SyncError
+from sync.gapped import Gaps, chain_breaks
 from sync.ledger import LedgerReader
 
 ASK_TIMEOUT_S = 1.0  # the gate answers from memory; a second of silence is a hung gate
@@ -51,6 +52,7 @@ class LedgerView(Protocol):
     def head(self) -> Any: ...
     def epochs(self) -> Sequence[Any]: ...
     def newest(self, limit: int, kind: str | None = None) -> Sequence[Entry]: ...
+    def gaps(self) -> Gaps: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,8 @@ def ask_gate(socket_path: Path, sources: Sources) -> Process:
         screen=_picked(Screen, answer.get("screen") or {}),
         late=int(ledger.get("late", 0)),
         queued=int(ledger.get("queued", 0)),
+        ledger_fill=float(ledger.get("fill", 0.0)),
+        unkept=int(ledger.get("unkept", 0)),
     )
 
 
@@ -133,25 +137,27 @@ def read_uplink(path: Path, now_ns: int) -> Uplink:
 def ledger_facts(reader: LedgerView, newest: Sequence[Entry]) -> Ledger:
     """Return where the ledger ends and whether its newest entries chain. Shape: `newest` is newest first."""
     epochs = reader.epochs()
-    problem = chain_problem(newest)
+    gaps = reader.gaps()
+    problem = chain_problem(newest, gaps)
     return Ledger(
         readable=True,
         problem=problem,
         head=str(newest[0].key) if newest else None,
-        entries=sum(epoch.count for epoch in epochs),
+        entries=sum(epoch.count - epoch.gone for epoch in epochs),
         epochs=len(epochs),
         chain="broken" if problem else "ok",
         chain_checked=len(newest),
+        holes=sum(gap.count for gap in gaps.damaged()),
     )
 
 
-def chain_problem(newest: Sequence[Entry]) -> str | None:
+def chain_problem(newest: Sequence[Entry], gaps: Gaps | None = None) -> str | None:
     """Return the first break among these entries, newest first, or None when each follows from the one before."""
     for entry in newest:
         if entry_hash(entry) != entry.hash:
             return f"entry {entry.key} is not what was written; see: sentinelctl check ledger"
     for entry, before in itertools.pairwise(newest):
-        if entry.prev != before.hash:
+        if next(chain_breaks(before, entry, gaps or Gaps()), None):
             return f"entry {entry.key} does not follow {before.key}; see: sentinelctl check ledger"
     return None
 
@@ -268,6 +274,9 @@ _SUMMARIES: dict[str, Callable[[Mapping[str, Any]], tuple[Any, tuple[Any, ...]]]
     "revocation": lambda data: ("revoked", (data.get("reason"),)),
     "start": lambda data: (data.get("owner"), (data.get("version"),)),
     "stop": lambda data: (data.get("reason"), ()),
+    "pruned": lambda data: (data.get("entries"), ()),
+    "salvage": lambda data: (data.get("lost"), (data.get("aside"),)),
+    "unkept": lambda data: (data.get("total"), ()),
 }
 
 

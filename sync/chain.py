@@ -1,6 +1,7 @@
 """Extend the hash chain on disk: one group of entries in one transaction, with no hole whatever fails.
 
-Sequence numbers and hashes are given out inside the transaction. One thread at a time; `ledger.py` is that thread.
+Sequence numbers and hashes are given out inside the transaction. One thread at a time: `ledger.py` has the one that
+appends; who prunes (`prune.py`) takes turns with it.
 The path to the disk is the standard `sqlite3`: a durable commit costs sqlite-utils more, see `scripts/bench/ledger`.
 """
 
@@ -8,14 +9,16 @@ import hashlib
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sync import schema
+from sync import prune, salvage, schema
 from sync.entry import GENESIS, Entry, Key, Stamp, canonical, entry_hash, epoch_counter, epoch_text, make_epoch
 from sync.errors import LedgerUnavailable, SyncError
+from sync.prune import Stretch
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +42,35 @@ class Link:
 class ChainFile:
     """The ledger's file, opened for writing in an epoch of its own."""
 
-    def __init__(self, path: Path, connect: Connect = schema.connect):
-        """Open or make the file.
+    def __init__(self, path: Path, connect: Connect = schema.connect, most_bytes: int = 0, check_s: float = 0.0):
+        """Open or make the file, and look for damage for `check_s` seconds.
 
+        `most_bytes` bounds its size, 0 leaves that to the disk.
         Raises: LedgerUnavailable, LedgerDamaged, LedgerFromTheFuture.
         """
         self.path = path
         self.epoch = 0  # until `begin`
         self.lost = False  # for good: the file forgot what it had acknowledged, and only a new epoch may follow
+        self.pages = (0, 0, schema.PAGE_BYTES)  # how many there are, how many of them are free, the bytes of one
+        self._most_bytes = most_bytes
+        self._turn = threading.RLock()
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
         self._tip = (Key(0, 0), GENESIS)
         self._file = (0, 0)
         try:
-            self._open("rwc")
+            salvage.finish(path)
+            connection = self._open("rwc")
+            if check_s and not salvage.check(connection, path, check_s):
+                log.info("%s is too large to be checked whole within %.1f s; its tail is right", path, check_s)
         except sqlite3.Error as error:
+            self.drop()
             raise schema.explain(error, path, "open") from error
+        except OSError as error:
+            raise LedgerUnavailable(f"cannot end the salvage of {path}: {error}; make room on its disk") from error
+        except SyncError:
+            self.drop()
+            raise
 
     def begin(self, owner: str, random32: int, stamp: Stamp, start: Mapping[str, Any]) -> Entry:
         """Begin a new epoch, whose counter is durable before its first entry, and append that entry, the `start`.
@@ -81,31 +97,60 @@ class ChainFile:
 
         Raises: LedgerUnavailable with SQLite's reason. The next commit may succeed: nothing of this one is in its way.
         """
-        try:
-            return self._commit(self._connected(), links)
-        except sqlite3.Error as error:
-            self._recover(error)
-            raise schema.explain(error, self.path, "append to", may_be_damaged=False) from error
+        with self._turn:
+            try:
+                return self._commit(self._connected(), links)
+            except sqlite3.Error as error:
+                self._recover(error)
+                raise schema.explain(error, self.path, "append to", may_be_damaged=False) from error
+
+    def prune(self, stretches: Sequence[Stretch], stamp: Stamp) -> Entry:
+        """Drop these entries, note the gaps, and append the entry that says so: all of it, or nothing.
+
+        Raises: LedgerUnavailable.
+        """
+        body = canonical(prune.body_of(stretches))
+        link = Link(kind=prune.KIND, version=prune.VERSION, stamp=stamp, body=body)
+        with self._turn:
+            try:
+                (entry,) = self._commit(self._connected(), [link], stretches)
+            except sqlite3.Error as error:
+                self._recover(error)
+                raise schema.explain(error, self.path, "prune", may_be_damaged=False) from error
+            except SyncError:
+                self.drop()
+                raise
+            return entry
+
+    def checkpoint(self) -> None:
+        """Bring the write-ahead log home, so that the next commit begins it anew within the room it has."""
+        with self._turn:
+            try:
+                self._connected().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            except sqlite3.Error as error:
+                log.debug("no checkpoint now: %s", error)
 
     def landed(self, links: Sequence[Link]) -> list[Entry | None]:
         """Return which links of a failed commit are on disk all the same: a flash card may fail after it wrote."""
         if all(link.tried is None for link in links):
             return [None] * len(links)
         try:
-            connection = self._connected()
-            return [self._already(connection, link) if link.tried else None for link in links]
+            with self._turn:
+                connection = self._connected()
+                return [self._already(connection, link) if link.tried else None for link in links]
         except (sqlite3.Error, SyncError) as error:
             log.debug("cannot tell yet what of a failed commit reached the disk: %s", error)
             return [None] * len(links)  # told as not kept; a link that is tried again is looked up again
 
     def drop(self) -> None:
         """Close the connection; the next commit opens the file anew."""
-        if self._connection is not None:
-            try:
-                self._connection.close()
-            except sqlite3.Error as error:
-                log.warning("closing %s: %s", self.path, error)
-            self._connection = None
+        with self._turn:
+            if self._connection is not None:
+                try:
+                    self._connection.close()
+                except sqlite3.Error as error:
+                    log.warning("closing %s: %s", self.path, error)
+                self._connection = None
 
     def _count_epoch(self, owner: str, random32: int, stamp: Stamp) -> int:
         connection = self._connected()
@@ -120,10 +165,13 @@ class ChainFile:
         connection.execute("COMMIT")
         return epoch
 
-    def _commit(self, connection: sqlite3.Connection, links: Sequence[Link]) -> list[Entry]:
+    def _commit(
+        self, connection: sqlite3.Connection, links: Sequence[Link], dropped: Sequence[Stretch] = ()
+    ) -> list[Entry]:
         tip = self._tip
         entries = []
         connection.execute("BEGIN IMMEDIATE")
+        prune.drop(connection, dropped, tip[0])
         for link in links:
             entry = self._already(connection, link)
             if entry is None:
@@ -133,7 +181,16 @@ class ChainFile:
             entries.append(entry)
         connection.execute("COMMIT")
         self._tip = tip
+        try:
+            self._count_pages(connection)
+        except sqlite3.Error as error:  # durable is durable
+            log.debug("the pages of %s cannot be counted now: %s", self.path, error)
         return entries
+
+    def _count_pages(self, connection: sqlite3.Connection) -> None:
+        (count,) = connection.execute("PRAGMA page_count").fetchone()
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        self.pages = (count, free, self.pages[2])
 
     def _place(self, link: Link, last: Key, prev: bytes) -> Entry:
         entry = Entry(
@@ -189,7 +246,9 @@ class ChainFile:
     def _open(self, mode: str) -> sqlite3.Connection:
         connection = self._connection = self._connect(self.path, mode)
         try:
-            schema.prepare(connection, self.path)
+            schema.prepare(connection, self.path, self._most_bytes)
+            self.pages = (0, 0, schema.page_bytes(connection))
+            self._count_pages(connection)
             self._require_tip(connection)
             row = connection.execute(schema.TIP).fetchone()
         except (sqlite3.Error, SyncError):

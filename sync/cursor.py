@@ -102,6 +102,10 @@ class Cursor:
         """Tell whether the street has answered for this entry."""
         return key.seq in self._receipted.get(key.epoch, ()) or key.seq in self._refused.get(key.epoch, ())
 
+    def is_receipted(self, key: Key) -> bool:
+        """Tell whether the street holds this entry by its own word; one that it refused it does not hold."""
+        return key.seq in self._receipted.get(key.epoch, ())
+
     def open_runs(self, epoch: int, first: int, last: int) -> Iterator[Run]:
         """Yield the runs of numbers between first and last that the street has not answered for."""
         refused = Runs(Run(seq, seq) for seq in sorted(self._refused.get(epoch, ())))

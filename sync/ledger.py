@@ -18,7 +18,9 @@ from sync import schema
 from sync.chain import ChainFile, Connect, Link
 from sync.entry import Draft, Entry, Stamp, canonical, epoch_text
 from sync.errors import AppendLate, LedgerUnavailable, SyncError, VaultError
+from sync.prune import Stretch
 from sync.reading import ChainReport, EpochSpan, LedgerReader
+from sync.room import RESERVE_SHARE, Room, room_of
 from sync.stamp import now_stamp
 
 __all__ = ["ChainReport", "EpochSpan", "LateAppend", "LedgerReader", "LedgerWriter", "Pending", "Sealer", "key_day"]
@@ -108,6 +110,7 @@ class LedgerWriter:
 
     def __init__(self, file: ChainFile, vault: Sealer | None, stamp: Callable[[], Stamp], queue_entries: int):
         """Take over a file whose epoch has begun; `open` does both."""
+        self.quota_bytes = 0
         self.path = file.path
         self.vault = vault
         self._file = file
@@ -135,18 +138,23 @@ class LedgerWriter:
         random32: Callable[[], int] = _random32,
         connect: Connect = schema.connect,
         queue_entries: int = QUEUE_ENTRIES,
+        quota_bytes: int = 0,
+        check_s: float = 0.0,
     ) -> Self:
         """Open or make the ledger, begin a new epoch durably, and append its `start`.
 
+        A quota bounds the file, with `RESERVE_SHARE` for what must be kept beyond it; `check_s` looks for damage.
         Raises: LedgerUnavailable, LedgerDamaged, LedgerFromTheFuture.
         """
-        file = ChainFile(Path(path), connect)
+        file = ChainFile(Path(path), connect, int(quota_bytes * RESERVE_SHARE), check_s)
         try:
             file.begin(owner, random32(), stamp(), start_body or {})
         except SyncError:
             file.drop()
             raise
-        return cls(file, vault, stamp, queue_entries)
+        writer = cls(file, vault, stamp, queue_entries)
+        writer.quota_bytes = quota_bytes
+        return writer
 
     def __enter__(self) -> Self:
         return self
@@ -174,6 +182,24 @@ class LedgerWriter:
     def alive(self) -> bool:
         """Whether the writer thread lives and takes entries."""
         return self._thread.is_alive() and not self._closing
+
+    def room(self) -> Room:
+        """Return how full the ledger is, as its last commit left it.
+
+        Raises: OSError when the disk cannot be asked.
+        """
+        return room_of(self.path, self._file.pages, self.quota_bytes)
+
+    def prune(self, stretches: Sequence[Stretch]) -> Entry:
+        """Drop these entries, which the caller knows to be receipted, and append the entry that says so.
+
+        Raises: LedgerUnavailable.
+        """
+        return self._file.prune(stretches, self._stamp())
+
+    def checkpoint(self) -> None:
+        """Bring the write-ahead log home: room on a full disk."""
+        self._file.checkpoint()
 
     def append(self, draft: Draft, wait_s: float, *, stamp: Stamp | None = None) -> Entry:
         """Return the entry once it is durable; a repeated request gets the entry that is already there.

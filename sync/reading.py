@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sync import schema
-from sync.entry import Entry, Key, entry_hash, epoch_text
+from sync.entry import Entry, Key, entry_hash
 from sync.errors import LedgerFromTheFuture, LedgerUnavailable, SyncError
+from sync.gapped import Gap, Gaps, chain_breaks
 
 Answer = TypeVar("Answer")
 
@@ -39,21 +40,31 @@ FROM known WHERE epoch IS NOT NULL"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochSpan:
-    """What the ledger holds of one epoch. `count` is less than the span when entries are missing inside it."""
+    """What the ledger holds of one epoch. `count` is less than the span when entries are missing inside it.
+
+    Numbers inside the span that the ledger knows to have pruned or lost count too, and `gone` says how many they are:
+    they were appended, and the balance knows what became of them.
+    """
 
     epoch: int
     first_seq: int
     last_seq: int
     count: int
+    gone: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainReport:
-    """What a check of the hash chain found. Each break names its place by its numbers."""
+    """What a check of the hash chain found. Each break names its place by its numbers.
+
+    `pruned` counts numbers dropped after their receipt; `holes` are damage that a salvage noted. Neither is a break.
+    """
 
     ok: bool
     checked: int
     breaks: tuple[str, ...]
+    pruned: int = 0
+    holes: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +120,24 @@ class LedgerReader:
 
     def count(self) -> int:
         """Return how many entries the ledger holds."""
-        return sum(span.count for span in self.epochs())
+        return sum(span.count - span.gone for span in self.epochs())
 
     def epochs(self) -> list[EpochSpan]:
         """Return what is there of each epoch, oldest first. Only what is new since the last call is counted."""
         with self._lock:
-            spans = self._read(lambda ledger: [self._count(ledger, *row) for row in ledger.execute(_EPOCHS).fetchall()])
+            spans = self._read(self._spans)
             self._counted = {span.epoch: span for span in spans}
             return spans
+
+    def gaps(self) -> Gaps:
+        """Return which numbers are no longer here, and why."""
+        return self._read(_gaps)
+
+    def began_after(self, epoch: int) -> int | None:
+        """Return the wall time, in ns, of the first later epoch that began under a trusted clock."""
+        start = "SELECT wall_ns FROM entries WHERE epoch > ? AND seq = 1 AND trusted = 1 ORDER BY epoch LIMIT 1"
+        row = self._read(lambda ledger: ledger.execute(start, (epoch,)).fetchone())
+        return row[0] if row else None
 
     def after(self, key: Key | None, limit: int, max_bytes: int | None = None) -> list[Entry]:
         """Return the entries after `key` in order, from the oldest for None; at least one if there is one.
@@ -161,18 +182,24 @@ class LedgerReader:
         return self._read(look)
 
     def verify(self) -> ChainReport:
-        """Check each hash, each link and each number from the oldest entry on; pruned ones before it are no break.
+        """Check each hash, each link and each number from the oldest entry on; pruned ones are no break.
 
         Raises: LedgerUnavailable, LedgerDamaged.
         """
         checked, before = 0, None
         breaks: list[str] = []
+        gaps = self.gaps()
         for entry in self._walk():
             checked += 1
-            if len(breaks) < _MAX_BREAKS:
-                breaks.extend(_breaks(before, entry))
+            found = list(_breaks(before, entry, gaps)) if len(breaks) < _MAX_BREAKS else []
+            if found and before is not None:  # pruned under our eyes? then the gap is there now
+                gaps = self.gaps()
+                found = list(_breaks(before, entry, gaps))
+            breaks.extend(found)
             before = entry
-        return ChainReport(ok=not breaks, checked=checked, breaks=tuple(breaks))
+        holes = gaps.damaged()
+        pruned = sum(gap.count for gap in gaps) - sum(gap.count for gap in holes)
+        return ChainReport(ok=not breaks, checked=checked, breaks=tuple(breaks), pruned=pruned, holes=holes)
 
     def _walk(self) -> Iterator[Entry]:
         key = None
@@ -180,13 +207,20 @@ class LedgerReader:
             yield from entries
             key = entries[-1].key
 
-    def _count(self, ledger: sqlite3.Connection, epoch: int, first: int, last: int) -> EpochSpan:
+    def _spans(self, ledger: sqlite3.Connection) -> list[EpochSpan]:
+        gaps = _gaps(ledger)
+        return [self._count(ledger, gaps, *row) for row in ledger.execute(_EPOCHS).fetchall()]
+
+    def _count(self, ledger: sqlite3.Connection, gaps: Gaps, epoch: int, first: int, last: int) -> EpochSpan:
+        # Entry or gap, a number counts once: so what was counted stays right when entries inside the span are pruned.
         known = self._counted.get(epoch)
         base, since = (known.count, known.last_seq) if known and known.first_seq == first else (0, first - 1)
         if known is None or since != last:
             where = "SELECT count(*) FROM entries WHERE epoch = ? AND seq > ?"
-            base += ledger.execute(where, (epoch, since)).fetchone()[0]
-        return EpochSpan(epoch=epoch, first_seq=first, last_seq=last, count=base)
+            base += ledger.execute(where, (epoch, since)).fetchone()[0] + gaps.count(epoch, since + 1, last)
+        return EpochSpan(
+            epoch=epoch, first_seq=first, last_seq=last, count=base, gone=gaps.count(epoch, first, last)
+        )
 
     def _select(self, where: str, values: tuple[Any, ...], max_bytes: int | None = None) -> list[Entry]:
         def look(ledger: sqlite3.Connection) -> list[Entry]:
@@ -266,14 +300,17 @@ class LedgerReader:
         return _View(file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, immutable=True)
 
 
-def _breaks(before: Entry | None, entry: Entry) -> Iterator[str]:
+def _gaps(ledger: sqlite3.Connection) -> Gaps:
+    return Gaps(
+        Gap(epoch=epoch, first=first, last=last, prev=prev, hash=hash_, why=why)
+        for epoch, first, last, prev, hash_, why in ledger.execute(schema.GAPS)
+    )
+
+
+def _breaks(before: Entry | None, entry: Entry, gaps: Gaps) -> Iterator[str]:
     if entry_hash(entry) != entry.hash:
         yield f"{entry.key}: its content does not give its hash"
     if entry.personal is not None and hashlib.sha256(entry.personal).digest() != entry.personal_sha256:
         yield f"{entry.key}: its personal part is not the one that was written"
-    same = before is not None and before.key.epoch == entry.key.epoch
-    first = before.key.seq + 1 if before is not None and same else 1
-    if before is not None and entry.key.seq != first:
-        yield f"{epoch_text(entry.key.epoch)}: entries {first} to {entry.key.seq - 1} are missing"
-    elif before is not None and entry.prev != before.hash:
-        yield f"{entry.key}: does not follow {before.key}"
+    if before is not None:
+        yield from chain_breaks(before, entry, gaps)

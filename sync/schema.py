@@ -2,6 +2,7 @@
 
     entries   one row per entry: appended, never edited (a trigger says so); only the personal part may be emptied
     epochs    one row per start of an owner: the counter that orders epochs; AUTOINCREMENT, so that it never comes back
+    gaps      one row per run of numbers that is no longer here: `pruned` after its receipt, or `damaged` and lost
 
 Why a table with a row id and pages of 2 KiB: an append then writes two small pages. Measured with entries of about
 1 KB, one per commit: 7.8 KB go to the card per entry; 11.7 KB with pages of 4 KiB; 15.1 KB with those and WITHOUT
@@ -70,6 +71,20 @@ STEPS: tuple[Step, ...] = (
                BEGIN SELECT RAISE(ABORT, 'a personal part is emptied or left as it is'); END""",
         ),
     ),
+    Step(
+        name="0002-gaps",
+        statements=(
+            """CREATE TABLE gaps (
+                epoch INTEGER NOT NULL,
+                first INTEGER NOT NULL,
+                last INTEGER NOT NULL,
+                prev BLOB,
+                hash BLOB,
+                why TEXT NOT NULL,
+                PRIMARY KEY (epoch, first)
+            )""",
+        ),
+    ),
 )
 SCHEMA_VERSION = len(STEPS)
 
@@ -79,6 +94,8 @@ _COLUMNS = (
 )
 INSERT = f"INSERT INTO entries ({_COLUMNS}) VALUES ({', '.join('?' * 15)})"
 SELECT = f"SELECT {_COLUMNS.replace('body', 'CAST(body AS BLOB)')} FROM entries"
+GAPS = "SELECT epoch, first, last, prev, hash, why FROM gaps ORDER BY epoch, first"
+INSERT_GAP = "INSERT OR REPLACE INTO gaps (epoch, first, last, prev, hash, why) VALUES (?, ?, ?, ?, ?, ?)"
 TIP = "SELECT epoch, seq, hash FROM entries ORDER BY epoch DESC, seq DESC LIMIT 1"
 
 
@@ -93,9 +110,10 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     )
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
+def prepare(connection: sqlite3.Connection, path: Path, most_bytes: int = 0) -> None:
     """Make a connection fit for durable appends: write-ahead log, synchronised at each commit, tables of today.
 
+    `most_bytes` bounds the file, 0 leaves it to the disk; beyond it SQLite says "full" and a deletion still works.
     Raises: LedgerFromTheFuture, LedgerDamaged, LedgerUnavailable when the disk cannot hold a write-ahead log.
     """
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # heeded only by a file that is still empty
@@ -105,6 +123,13 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEEP_BYTES}")
     migrate(connection, path)
+    if most_bytes:
+        connection.execute(f"PRAGMA max_page_count = {most_bytes // page_bytes(connection)}")
+
+
+def page_bytes(connection: sqlite3.Connection) -> int:
+    """Return the size of the file's pages, in bytes."""
+    return connection.execute("PRAGMA page_size").fetchone()[0]
 
 
 def version_of(connection: sqlite3.Connection) -> int:

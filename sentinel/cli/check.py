@@ -105,6 +105,9 @@ def ledger_lines(chain: Any, balance: Balance, args: argparse.Namespace) -> list
     said = text("cli.check.chain_ok" if chain.ok else "cli.check.chain_broken", args.lang, checked=chain.checked)
     lines = [f"{style.mark('ok' if chain.ok else 'fault')} {said}"]
     lines += [f"  {broken}" for broken in chain.breaks]
+    if chain.pruned:
+        lines.append(f"  {text('cli.check.pruned', args.lang, pruned=chain.pruned)}")
+    lines += [f"  {style.mark('warning')} {text('cli.check.hole', args.lang, hole=hole)}" for hole in chain.holes]
     if not balance.known:
         unknown = text("status.balance.unknown", args.lang)
         return [*lines, f"{style.mark('warning')} {unknown} {balance.problem or ''}".rstrip()]
@@ -119,7 +122,8 @@ def _document(chain: Any, balance: Balance) -> dict[str, Any]:
     return {
         "schema": "sentinel.check/1",
         "ok": chain.ok and balance.known and balance.holds,
-        "chain": {"ok": chain.ok, "checked": chain.checked, "breaks": list(chain.breaks)},
+        "chain": {"ok": chain.ok, "checked": chain.checked, "breaks": list(chain.breaks),
+                  "pruned": chain.pruned, "holes": [str(hole) for hole in chain.holes]},
         "balance": {
             "known": balance.known, "holds": balance.holds, "appended": balance.appended,
             "receipted": balance.receipted, "refused": balance.refused, "pending": balance.pending,

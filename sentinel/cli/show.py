@@ -160,6 +160,8 @@ def _ledger(status: Status, lang: str) -> list[str]:
     facts = text("cli.ledger", lang, entries=ledger.entries, head=ledger.head or "-", chain=chain)
     if process.late or process.queued:
         facts += "  " + text("cli.late", lang, late=process.late, queued=process.queued)
+    if process.ledger_fill:
+        facts += "  " + text("cli.room", lang, percent=round(process.ledger_fill * 100))
     counts = text("cli.today", lang, open=today.open, hold=today.hold, refuse=today.refuse, manual=today.manual)
     return [
         render.cut(f"{_title('ledger', lang)}  {facts}", render.COLUMNS),

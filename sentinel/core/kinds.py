@@ -264,16 +264,51 @@ class Stop:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """Entries that the street had receipted were dropped, because the room was needed."""
+
+    KIND: ClassVar[str] = "pruned"
+    VERSION: ClassVar[int] = 1
+    entries: int
+    runs: tuple[tuple[str, int, int], ...]  # epoch, first and last number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Salvage:
+    """The ledger's file was damaged: a new one was begun with all that could be proved."""
+
+    KIND: ClassVar[str] = "salvage"
+    VERSION: ClassVar[int] = 1
+    kept: int
+    lost: int  # numbers that existed and are not here any more; the street may hold them
+    holes: tuple[dict[str, Any], ...]  # the first hundred: epoch, first, last
+    refused_rows: int  # rows whose content did not give their hash
+    aside: str  # the name of the damaged file, beside the ledger
+    last: str | None = None  # the newest entry that was saved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unkept:
+    """So many entries of each kind could not be kept, because the disk was full."""
+
+    KIND: ClassVar[str] = "unkept"
+    VERSION: ClassVar[int] = 1
+    total: int
+    counts: dict[str, int]
+    since_utc_s: int
+
+
 AnyKind = (
     Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | TemplateChange | GalleryMove
-    | Grant | Revocation | Calibration | Start | Stop
+    | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept
 )  # fmt: skip
 
 ALL: dict[str, type] = {
     kind.KIND: kind
     for kind in (
         Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, TemplateChange, GalleryMove,
-        Grant, Revocation, Calibration, Start, Stop,
+        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept,
     )
 }
 

@@ -22,6 +22,8 @@ import sqlite_utils.migrations  # noqa: F401  imported once here, not once per c
 from sync import schema
 from sync.entry import Draft, Stamp
 from sync.ledger import LedgerReader, LedgerWriter
+from sync.prune import choose
+from sync.salvage import salvage
 from sync.spool import import_spool, spool_append
 from sync.vault import Vault
 
@@ -53,6 +55,16 @@ class Fate:
         connection = schema.connect(path, mode)
         connection.set_trace_callback(self.step)
         return connection
+
+    def traced(self, plain: Callable[[Path, str], object]) -> Callable[[Path, str], object]:
+        """Return `connect` for a part that names no seam: this child lives for one scene."""
+
+        def connect(path: Path, mode: str):
+            connection = plain(path, mode)
+            connection.set_trace_callback(self.step)
+            return connection
+
+        return connect
 
 
 def say(**what: object) -> None:
@@ -123,6 +135,25 @@ def bring_home(folder: Path, fate: Fate, _order: dict) -> None:
     say(imported=report.kept, damaged=list(report.damaged))
 
 
+def prune(folder: Path, fate: Fate, _order: dict) -> None:
+    """Drop the oldest entries of a ledger; only the steps of the dropping count."""
+    writer = open_all(folder, fate)
+    with LedgerReader(folder / "ledger.db") as reader:
+        stretches, _ = choose(reader, None, lambda entry, _latest: entry.kind == "passage" and entry.key.seq % 4 != 0)
+    fate.arm()
+    entry = writer.prune(stretches[:3])
+    say(pruned=entry.data["entries"])
+
+
+def save(folder: Path, fate: Fate, _order: dict) -> None:
+    """Salvage a damaged ledger; steps are those of files and of SQLite."""
+    sys.addaudithook(fate.audit)
+    schema.connect = fate.traced(schema.connect)
+    fate.arm()
+    report = salvage(folder / "ledger.db")
+    say(saved=report["kept"], lost=report["lost"])
+
+
 def read_as_nobody(folder: Path, _fate: Fate, _order: dict) -> None:
     """Read the ledger as a user who may write neither the file nor its folder."""
     if os.geteuid() == 0:
@@ -133,7 +164,7 @@ def read_as_nobody(folder: Path, _fate: Fate, _order: dict) -> None:
 
 
 SCENES: dict[str, Callable[[Path, Fate, dict], None]] = {
-    scene.__name__: scene for scene in (start, append, stream, spool, bring_home, read_as_nobody)
+    scene.__name__: scene for scene in (start, append, stream, spool, bring_home, prune, save, read_as_nobody)
 }
 
 

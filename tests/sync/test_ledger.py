@@ -389,10 +389,11 @@ def test_late_entries_are_told_when_the_file_forgot_its_past(path, disk):
     """They are the spool's now: a writer that may not write must not keep them."""
     writer = LedgerWriter.open(path, vault=None, connect=disk.connect)
     writer.append(draft(1), WAIT_S)
-    let_go = threading.Event()
+    reached, let_go = threading.Event(), threading.Event()
 
     def stand_still_and_fail(sql: str) -> None:
         if sql.startswith("COMMIT"):
+            reached.set()
             assert let_go.wait(PATIENCE_S)
             raise io_error()
 
@@ -401,6 +402,7 @@ def test_late_entries_are_told_when_the_file_forgot_its_past(path, disk):
         writer.append(draft(2), 0.0)
     with pytest.raises(LateAppend) as later:
         writer.append(draft(3), 0.0)
+    assert reached.wait(PATIENCE_S)  # else a writer that was slow commits on the connection from before the loss
     let_go.set()
     forget_last(path, 1, writer)
     disk.heal()

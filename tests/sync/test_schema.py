@@ -130,6 +130,7 @@ def test_a_file_whose_notes_and_version_disagree_is_damaged(path):
     connection.execute("PRAGMA user_version = 0")
     connection.execute("DROP TABLE entries")
     connection.execute("DROP TABLE epochs")
+    connection.execute("DROP TABLE gaps")
     with pytest.raises(LedgerDamaged, match="says schema 0"):
         schema.migrate(connection, path)
     connection.close()
@@ -159,6 +160,7 @@ def test_a_personal_part_may_be_emptied_and_the_chain_holds(path):
     assert connection.execute("SELECT count(*) FROM entries WHERE personal IS NOT NULL").fetchone() == (1,)
     connection.execute("UPDATE entries SET personal = NULL")
     connection.commit()
+    schema.migrate(connection, path)
     connection.close()
     with LedgerReader(path) as reader:
         assert reader.verify().ok
