@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from recognition.readings import LifeSigns
 
@@ -194,15 +195,16 @@ FLAT = 1.0
 REPEATED = 0.8  # share of the last looks that are equal to earlier ones
 
 
+def _said(at_mono: float, layer: Layer, digits: int, verdict: Verdict, why: Why, figure: float) -> Finding:
+    return Finding(at_mono=at_mono, layer=layer, verdict=verdict, why=why, figure=round(figure, digits))
+
+
 def motion_finding(signs: LifeSigns) -> Finding | None:
     """Return what the movement of the face says, None when nothing was measured."""
     motion = signs.motion
     if motion is None:
         return None
-
-    def said(verdict: Verdict, why: Why, figure: float) -> Finding:
-        return Finding(at_mono=signs.at_mono, layer=Layer.MOTION, verdict=verdict, why=why, figure=round(figure, 4))
-
+    said = partial(_said, signs.at_mono, Layer.MOTION, 4)
     if motion.watched_s < WATCHED_S:
         return said(Verdict.UNSURE, Why.TOO_LITTLE, motion.watched_s)
     if motion.travel < STILL:
@@ -226,10 +228,7 @@ def infrared_finding(signs: LifeSigns) -> Finding | None:
     pair = signs.infrared
     if pair is None:
         return None
-
-    def said(verdict: Verdict, why: Why, figure: float) -> Finding:
-        return Finding(at_mono=signs.at_mono, layer=Layer.INFRARED, verdict=verdict, why=why, figure=round(figure, 2))
-
+    said = partial(_said, signs.at_mono, Layer.INFRARED, 2)
     if pair.lit_level < LEAST_LIT:
         return said(Verdict.NOT_MEASURED, Why.UNLIT, pair.lit_level)
     if pair.contrast < LEAST_CONTRAST:

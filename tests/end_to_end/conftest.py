@@ -1,5 +1,7 @@
 """Stages for whole gates: real processes, a real broker, the real face models; only the devices are simulated."""
 
+from pathlib import Path
+
 import pytest
 
 from sentinel.core.citizen import check_digit
@@ -15,17 +17,18 @@ def number_of(serial: int) -> str:
 CARD_PERSON = {"name": "样本丁", "number": number_of(7), "address": "某省某市样本路1号"}
 
 
+def enrol_two(stage: Rehearsal, faces_dir: Path) -> None:
+    """Enrol one resident by face and one by card."""
+    by_face = synthetic_person("样本甲", number_of(1), [faces_dir / "obama.jpg"])
+    stage.enrol([by_face, synthetic_person(CARD_PERSON["name"], CARD_PERSON["number"])])
+
+
 @pytest.fixture
 def stage(tmp_path_factory, models_dir, faces_dir):
     """A gate with one resident by face and one by card, in a folder whose name is short enough for a socket."""
     with Rehearsal(tmp_path_factory.mktemp("g"), models_dir=models_dir) as built:
         built.start("world", "broker", "street", "gate")
-        built.enrol(
-            [
-                synthetic_person("样本甲", number_of(1), [faces_dir / "obama.jpg"]),
-                synthetic_person(CARD_PERSON["name"], CARD_PERSON["number"]),
-            ]
-        )
+        enrol_two(built, faces_dir)
         built.start("uplink")
         until_mode(built, "automatic", 60.0)
         yield built

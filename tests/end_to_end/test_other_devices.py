@@ -2,9 +2,9 @@
 
 import pytest
 
-from sentinel.rehearsal import Rehearsal, synthetic_person
+from sentinel.rehearsal import Rehearsal
 
-from .conftest import CARD_PERSON, number_of, until_mode
+from .conftest import CARD_PERSON, enrol_two, until_mode
 from .test_whole_gate import BACK_S, come, component, entries
 
 pytestmark = [pytest.mark.models, pytest.mark.broker, pytest.mark.timeout(240)]
@@ -20,12 +20,7 @@ GATES = [
 def other(request, tmp_path_factory, models_dir, faces_dir):
     with Rehearsal(tmp_path_factory.mktemp("o"), models_dir=models_dir, devices=request.param) as built:
         built.start("world", "gate")
-        built.enrol(
-            [
-                synthetic_person("样本甲", number_of(1), [faces_dir / "obama.jpg"]),
-                synthetic_person(CARD_PERSON["name"], CARD_PERSON["number"]),
-            ]
-        )
+        enrol_two(built, faces_dir)
         until_mode(built, "automatic", 60.0)
         yield built
 
