@@ -6,6 +6,7 @@ in the repository; `sentinelctl show contract` prints it.
 
 import types
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -30,7 +31,7 @@ def schemas() -> Schema:
         "$schema": DIALECT,
         "$id": f"urn:sentinel:contract:{VERSION}",
         "title": "Messages between a sentinel gate and its street",
-        "$defs": messages | around | events(bodies),
+        "$defs": deepcopy(messages | around | events(bodies)),  # the caller's own: the tables stay as they are
     }
 
 

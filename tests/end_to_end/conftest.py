@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from contract_check import faults_of_entry
 
 from sentinel.core.citizen import check_digit
 from sentinel.rehearsal import Rehearsal, synthetic_person
@@ -32,6 +33,9 @@ def stage(tmp_path_factory, models_dir, faces_dir):
         built.start("uplink")
         until_mode(built, "automatic", 60.0)
         yield built
+        with built.reader() as reader:  # whatever the test made a whole gate write
+            written = reader.newest(10_000)
+    assert [fault for entry in written for fault in faults_of_entry(entry)] == [], "the street was promised otherwise"
 
 
 def until_mode(stage: Rehearsal, mode: str, timeout_s: float) -> dict:
