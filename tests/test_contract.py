@@ -6,6 +6,7 @@ import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
@@ -46,10 +47,12 @@ def a_value(hint: Any, turn: int) -> Any:
     if origin is Annotated:
         words = [str(word) for word in hint.__metadata__[0]]
         return words[turn % len(words)]
-    if origin is tuple:
-        return tuple(a_value(part, turn) for part in parts if part is not ...)
+    if origin in (tuple, list):
+        return origin(a_value(part, turn) for part in parts if part is not ...)
     if origin is dict:
         return {"passage": a_value(parts[1], turn)}
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return list(hint)[turn % len(hint)]
     if hasattr(hint, "__annotations__"):
         made = {name: a_value(part, turn) for name, part in get_type_hints(hint, include_extras=True).items()
                 if get_origin(part) is not ClassVar}  # fmt: skip
@@ -73,6 +76,8 @@ def bodies_of(kind: Any) -> Iterator[dict[str, Any]]:
 def _words_in(hint: Any) -> Iterator[list[str]]:
     if get_origin(hint) is Annotated:
         yield [str(word) for word in hint.__metadata__[0]]
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        yield list(hint)
     for part in get_args(hint):
         yield from _words_in(part)
 
@@ -146,7 +151,7 @@ def test_what_receivers_already_understand_is_still_in_the_contract(golden):
 
 
 def test_every_topic_is_told_and_what_is_told_is_a_topic(traffic):
-    assert set(MESSAGES) == set(LEAVES) == set(asyncapi()["channels"])
+    assert set(MESSAGES) == set(LEAVES) == set(asyncapi()["channels"]), "a leaf needs a row of sync.contract.MESSAGES"
     seen = {message.topic.rsplit("/", 1)[1] for message in traffic.messages}
     golden = {re.match("[a-z]+", path.name)[0] for path in GOLDEN.iterdir()}
     assert set(LEAVES) <= seen | golden, "a leaf needs a golden message, or to travel in the traffic of this page"
