@@ -25,6 +25,7 @@ from sync.wire import (
     decode_state,
     encode_batch,
     encode_entry,
+    encode_health,
     encode_receipt,
     encode_state,
     every_gate,
@@ -239,11 +240,19 @@ def golden_entries():
     opened = made(
         Key(FIRST, 2),
         prev=start.hash,
-        body={"outcome": "open", "reasons": ["accepted"], "skin_celsius": 36.4, "lane": "东1", "method": "card+face"},
+        body={
+            "outcome": "open", "reasons": ["accepted"], "skin_celsius": 36.4, "lane": "东1", "method": "card+face",
+            "direction": "in", "mode": "automatic", "temperature": "normal",
+        },
         personal=b"sealed",
-    )
+    )  # fmt: skip
     unsure = made(
-        Key(FIRST, 3), prev=opened.hash, kind="fault", body={"device": "card"}, trusted=False, wall_ns=-NOON_NS
+        Key(FIRST, 3),
+        prev=opened.hash,
+        kind="fault",
+        body={"device": "card", "symptom": "lost", "detail": "no such file"},
+        trusted=False,
+        wall_ns=-NOON_NS,
     )
     return [start, opened, unsure]
 
@@ -270,6 +279,10 @@ MESSAGES = {
     ),
     "state.json": lambda: encode_state(
         State(online=True, since="2026-11-22T06:31:58.000000Z", epochs=(KnownEpoch(epoch=FIRST, first=1, last=3),))
+    ),
+    "state-will.json": lambda: encode_state(State(online=False)),
+    "health.json": lambda: encode_health(
+        at="2026-11-22T06:32:58.000000Z", appended=120, receipted=118, refused=1, pending=1, alarms=1
     ),
 }
 
