@@ -88,6 +88,11 @@ class Paths:
         return (self.uplink_dir or self.state_dir) / "uplink.db"
 
     @property
+    def down_in(self) -> Path:
+        """Where documents of the street wait for the gate."""
+        return (self.uplink_dir or self.state_dir) / "down"
+
+    @property
     def receipts_in(self) -> Path:
         """Where receipts that came on a stick wait for the uplink."""
         return (self.uplink_dir or self.state_dir) / "receipts"

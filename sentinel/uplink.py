@@ -20,12 +20,15 @@ from sentinel.core.retry import Backoff
 from sentinel.returned import Returned
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
-from sync.broker import BrokerLost, Credentials, MqttBroker, Will
+from sync.broker import Broker, BrokerLost, Credentials, MqttBroker, Will
 from sync.cursor import Cursor
+from sync.down import DownBroker, Inbox
 from sync.errors import LedgerDamaged, SyncError
 from sync.forward import Forwarder
+from sync.identity import load_believed
 from sync.ledger import LedgerReader
-from sync.wire import State, encode_state, topics
+from sync.snapshot import Type
+from sync.wire import State, Topics, encode_state, topics
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +104,7 @@ class Uplink:
         self._forwarder = Forwarder(
             reader,
             cursor,
-            broker,
+            self._listening(broker, names, settings),
             names,
             clock=time.monotonic,
             wall_ns=time.time_ns,
@@ -115,6 +118,20 @@ class Uplink:
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random.random)
         self._state = StateFile(settings.paths.uplink_health, way.broker)
         self._outage_began: float | None = None
+
+    def _listening(self, broker: MqttBroker, names: Topics, settings: Settings) -> Broker:
+        """Return the broker that also takes what the street sends down, where the street can be believed."""
+        keys = settings.uplink.street_keys
+        if keys is None:
+            return broker
+        inbox = Inbox(
+            settings.paths.down_in,
+            str(names.gate),
+            believed=partial(load_believed, keys),
+            newest=partial(newest_accepted, self._reader),
+            clock=time.monotonic,
+        )
+        return DownBroker(broker, names, inbox)
 
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop`; end in order, so that the street knows that we meant it."""
@@ -197,6 +214,15 @@ class Uplink:
             balance = None
         self._state.write(balance)
         return True
+
+
+def newest_accepted(reader: LedgerReader) -> dict[Type, int]:
+    """Return the serial of each type that the gate has accepted last, as its newest entry says.
+
+    Raises: LedgerUnavailable.
+    """
+    entries = {kind: reader.newest(1, kind) for kind in Type}
+    return {kind: int(found[0].data.get("newest") or 0) for kind, found in entries.items() if found}
 
 
 class StateFile:
