@@ -184,14 +184,14 @@ class GateProcess:
         return Barrier(pins_of(self._settings), passage_s=self._settings.barrier.passage_s, on_event=self._post)
 
     def _build_lane(self) -> Lane:
-        settings = self._settings
+        settings, here = self._settings, self._settings.gate
         profile, trusted = Profile(settings.gate.profile), partial(clock_is_plausible, self._clock_floor())
         limit = settings.temperature.limit_celsius if settings.gate.temperature else None
         rules = Rules(
-            policy=Policy(profile=profile, temperature_limit_celsius=limit),
-            place=Place(
-                lane=settings.gate.lane, direction=settings.gate.direction, temperature_limit_celsius=limit
+            policy=Policy(
+                profile=profile, temperature_limit_celsius=limit, lane=here.lane, direction=here.direction
             ),
+            place=Place(lane=here.lane, direction=here.direction, temperature_limit_celsius=limit),
             pulse_s=settings.barrier.pulse_s,
             exit_leaf=Leaf.OUT if settings.barrier.relay_out != "" else Leaf.IN,
             trusted_uids=self._ours,

@@ -322,6 +322,7 @@ class Lane:
             attempt,
             policy,
             today=self._times.today(),
+            at=self._times.at(),
             clock_trusted=self._times.clock_trusted(),
             pass_objections=self.passes.objections(attempt),
         )

@@ -25,6 +25,7 @@ from sentinel.core.citizen import mask_number
 from sentinel.core.consent import ConsentGiven, consent_as_json, consent_from_json
 from sentinel.core.errors import DataError
 from sentinel.core.model import Person
+from sentinel.core.rights import Window, windows_as_json, windows_from_json
 from sync.disk import sync_folder
 from sync.vault import Vault
 
@@ -94,6 +95,9 @@ class Member:
     templates: tuple[Template, ...] = ()
     quarantined: tuple[Template, ...] = ()
     consent: ConsentGiven | None = None  # None: without templates, or from before consents were told whole
+    valid_from: date | None = None
+    windows: tuple[Window, ...] = ()
+    of_street: bool = False  # the street's roster names them, and may leave them out one day
 
     @property
     def person(self) -> Person:
@@ -105,6 +109,8 @@ class Member:
             allowed=self.allowed,
             has_face=bool(self.templates),
             valid_until=self.valid_until,
+            valid_from=self.valid_from,
+            windows=self.windows,
             step_up=any(template.source == CARD_PHOTO for template in self.templates),
         )
 
@@ -199,7 +205,33 @@ def _members(
             templates=tuple(templates.get(token, ())),
             quarantined=tuple(aside.get(token, ())),
             consent=consent_from_json(known["consent"]) if known.get("consent") else None,
+            **rights_of(known),
         )
+
+
+RIGHTS = ("valid_from", "windows", "of_street")
+
+
+def rights_of(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the sealed part says of a person's rights."""
+    since = known.get("valid_from")
+    return {
+        "valid_from": date.fromisoformat(since) if since else None,
+        "windows": windows_from_json(known.get("windows", [])),
+        "of_street": bool(known.get("of_street")),
+    }
+
+
+def personal_of(member: Member) -> dict[str, Any]:
+    """Return what is sealed of a member, beside their templates."""
+    told: dict[str, Any] = {"name": member.name, "number": member.number}
+    if member.consent:
+        told["consent"] = consent_as_json(member.consent)
+    if member.valid_from:
+        told["valid_from"] = member.valid_from.isoformat()
+    if member.windows:
+        told["windows"] = windows_as_json(member.windows)
+    return {**told, "of_street": True} if member.of_street else told
 
 
 def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> Template:
@@ -289,9 +321,7 @@ def publish(
 
 
 def _insert(db: sqlite3.Connection, member: Member, vault: Vault, day: str) -> None:
-    personal = {"name": member.name, "number": member.number}
-    told = {"consent": consent_as_json(member.consent)} if member.consent else {}
-    key, sealed = vault.seal({**personal, **told}, "roster", day)
+    key, sealed = vault.seal(personal_of(member), "roster", day)
     until = member.valid_until.isoformat() if member.valid_until else None
     db.execute("INSERT INTO people VALUES (?, ?, ?, ?, ?)", (member.token, sealed, key, int(member.allowed), until))
     for template in (*member.templates, *member.quarantined):
