@@ -30,7 +30,7 @@ from sync.disk import sync_folder
 from sync.vault import Vault
 
 CARD_PHOTO = "card-photo"  # the source of a template from the photograph on a card, which names nobody alone
-_SCHEMA_VERSION = 2
+SCHEMA_VERSION = 2
 _TEMPLATE = """token TEXT NOT NULL REFERENCES people(token), model TEXT NOT NULL,
     vector BLOB NOT NULL, vector_key TEXT NOT NULL, consent TEXT NOT NULL, made_at TEXT NOT NULL,
     id TEXT NOT NULL, source TEXT NOT NULL, quality TEXT, expires TEXT, picture INTEGER NOT NULL"""
@@ -174,7 +174,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _version(db: sqlite3.Connection) -> int:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version not in _COLUMNS:
-        raise DataError(f"the roster has schema {version}, we know {_SCHEMA_VERSION}; use the program that wrote it")
+        raise DataError(f"the roster has schema {version}, we know {SCHEMA_VERSION}; use the program that wrote it")
     return version
 
 
@@ -307,12 +307,23 @@ def publish(
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     day = datetime.now(UTC).date().isoformat()
-    with closing(sqlite3.connect(fresh)) as db, db:
-        db.executescript(_SCHEMA)
-        db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+    with closing(begun(fresh)) as db, db:
         for member in members.values():
             _insert(db, member, vault, day)
         _insert_pictures(db, path, members, vault, day, new_pictures or {})
+    rename_whole(fresh, path)
+
+
+def begun(fresh: Path) -> sqlite3.Connection:
+    """Return a new, empty roster file; it can read others beside it."""
+    db = sqlite3.connect(f"file:{fresh}", uri=True)
+    db.executescript(_SCHEMA)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    return db
+
+
+def rename_whole(fresh: Path, path: Path) -> None:
+    """Make a finished file durable and give it the roster's name."""
     with open(fresh, "rb") as file:
         os.fsync(file.fileno())
     os.chmod(fresh, 0o640)
@@ -320,10 +331,27 @@ def publish(
     sync_folder(path.parent)
 
 
-def _insert(db: sqlite3.Connection, member: Member, vault: Vault, day: str) -> None:
+def schema_of(path: Path) -> int:
+    """Return the schema of a roster file.
+
+    Raises: DataError when it cannot be read or is of a newer program.
+    """
+    try:
+        with closing(_open(path)) as db:
+            return _version(db)
+    except sqlite3.DatabaseError as error:
+        raise DataError(f"{path} is no roster ({error}); restore it: sentinelctl people add --from FILE") from error
+
+
+def sealed_row(member: Member, vault: Vault, day: str) -> tuple[str, bytes, str, int, str | None]:
+    """Return the row of `people` for a member."""
     key, sealed = vault.seal(personal_of(member), "roster", day)
     until = member.valid_until.isoformat() if member.valid_until else None
-    db.execute("INSERT INTO people VALUES (?, ?, ?, ?, ?)", (member.token, sealed, key, int(member.allowed), until))
+    return member.token, sealed, key, int(member.allowed), until
+
+
+def _insert(db: sqlite3.Connection, member: Member, vault: Vault, day: str) -> None:
+    db.execute("INSERT INTO people VALUES (?, ?, ?, ?, ?)", sealed_row(member, vault, day))
     for template in (*member.templates, *member.quarantined):
         key, vector = vault.seal_bytes(template.vector, "template", day)
         row = (
