@@ -32,6 +32,8 @@ from sentinel.core.health import Component, Health
 from sentinel.core.model import Policy, Profile
 from sentinel.device_settings import THERMAL_VIDEO
 from sentinel.devices import Work, fitted, readers
+from sentinel.downroad import DownRoad
+from sentinel.downroad_acts import Acts
 from sentinel.events import Asked, DeviceFailed, Doze, Event
 from sentinel.files import Files, last_calibration
 from sentinel.hand import Hand
@@ -40,7 +42,7 @@ from sentinel.lane import Lane
 from sentinel.life import liveness_rule
 from sentinel.passes import Issuers, PassDesk
 from sentinel.record import Place
-from sentinel.report import status_answer, thermal_answer
+from sentinel.report import report_of, status_answer, thermal_answer
 from sentinel.rules import Rules, Times
 from sentinel.senses import Senses
 from sentinel.settings import Settings, find_config, load
@@ -265,8 +267,24 @@ class GateProcess:
         return [
             ("control", server.run, lambda _error: None),
             ("files", files.run, lambda _error: None),
+            *self._from_street(),
             *readers(self._settings, self._post),
         ]
+
+    def _from_street(self) -> list[Work]:
+        settings, keeper = self._settings, self._keeper
+        if settings.uplink.street_keys is None:
+            return []
+        trusted = partial(clock_is_plausible, self._clock_floor())
+        acts = Acts(
+            roster=settings.paths.roster,
+            vault=self._vault,
+            epoch=lambda: keeper.epoch,
+            clock_trusted=trusted,
+            report=lambda: report_of(self._lane, keeper, settings.paths.uplink_health),
+        )
+        road = DownRoad(settings, acts, self._post, ready=lambda: keeper.problem is None, clock_trusted=trusted)
+        return [("street", road.run, lambda _error: None)]
 
     # -- what comes in from other threads -----------------------------------------------------------------------------
 

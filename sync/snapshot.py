@@ -99,13 +99,15 @@ class Heading:
     expires: datetime | None = None
 
 
-def write_documents(heading: Heading, plain: bytes, street: Identity, gate: Known) -> list[bytes]:
+def write_documents(
+    heading: Heading, plain: bytes, street: Identity, gate: Known, *, part_bytes: int = _PART_BYTES
+) -> list[bytes]:
     """Return the parts of a document, signed by the street and sealed for the gate.
 
     Raises: WireError when the gate would not take so much.
     """
     content = gate.seal(heading.type, pack_whole(plain))
-    cuts = [content[at : at + _PART_BYTES] for at in range(0, len(content), _PART_BYTES)]
+    cuts = [content[at : at + part_bytes] for at in range(0, len(content), part_bytes)]
     if len(cuts) > MOST_PARTS or len(plain) > MOST_OPENED_BYTES:
         raise WireError(f"{len(plain)} bytes are more than a gate takes; send less, or a change of what it has")
     header = {

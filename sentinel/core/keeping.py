@@ -10,14 +10,17 @@ from sentinel.core.admission import BACKDATED_S, COUNTED_S
 from sentinel.core.kinds import (
     Barrier,
     Calibration,
+    CommandTaken,
     Fault,
     ModeChange,
     Opening,
     Passage,
+    PolicyTaken,
     Pruned,
     Registration,
     Repair,
     Revocation,
+    RosterTaken,
     Salvage,
     Start,
     Stop,
@@ -25,14 +28,17 @@ from sentinel.core.kinds import (
 )
 
 DAY_NS = 86_400 * 1_000_000_000
-# What the gate reads in its own ledger: a revoked pass must stay revoked, a calibration holds until the next.
-NEEDED = frozenset((Revocation.KIND, Calibration.KIND))
+_OF_STREET = (RosterTaken.KIND, PolicyTaken.KIND, CommandTaken.KIND)
+# What the gate reads in its own ledger: a revoked pass must stay revoked, a calibration holds until the next, and what
+# the street has sent is not taken twice.
+NEEDED = frozenset((Revocation.KIND, Calibration.KIND, *_OF_STREET))
 _AS_PASSAGE = frozenset((Passage.KIND, Barrier.KIND))
 _REMEMBERED_NS = int((COUNTED_S + BACKDATED_S) * 1_000_000_000)  # a pass that opens once is remembered by its passage
 _AS_FAULT = frozenset((Fault.KIND, Repair.KIND, ModeChange.KIND, Start.KIND, Stop.KIND))
 # Kept beyond the quota, out of the reserve: who passed, who let them pass, and which pass holds no more.
 ESSENTIAL = frozenset(
-    (Passage.KIND, Registration.KIND, Opening.KIND, Revocation.KIND, Pruned.KIND, Salvage.KIND, Unkept.KIND)
+    (Passage.KIND, Registration.KIND, Opening.KIND, Revocation.KIND, Pruned.KIND, Salvage.KIND, Unkept.KIND,
+     *_OF_STREET)
 )
 
 

@@ -19,6 +19,7 @@ from sentinel.core.consent import Giver
 from sentinel.core.health import STARTING, Component, Mode
 from sentinel.core.liveness import Layer, Verdict, Why
 from sentinel.core.model import Method, Outcome, PassKind, Reason, TemperatureState
+from sentinel.core.street_kinds import CommandTaken, PolicyTaken, Report, RosterTaken
 from sentinel.core.thermometry import WHY_NOT
 
 REASONS = (
@@ -342,6 +343,7 @@ class Unkept:
 AnyKind = (
     Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | TemplateChange | GalleryMove
     | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept
+    | RosterTaken | PolicyTaken | CommandTaken | Report
 )  # fmt: skip
 
 ALL: dict[str, type] = {
@@ -349,6 +351,7 @@ ALL: dict[str, type] = {
     for kind in (
         Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, TemplateChange, GalleryMove,
         Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept,
+        RosterTaken, PolicyTaken, CommandTaken, Report,
     )
 }
 
