@@ -80,7 +80,7 @@ class Counter:
         kept = self._keeper.keep(entry, request=order.request)
         now = opens is not None and kept.how == How.DURABLE and kept.before is None
         opened = now and self._open_barrier(kept.key, opens or Leaf.IN)
-        if opens is not None and not now and kept.before is None:  # a pause of the disk: who waits there is told by staff
+        if opens is not None and not now and kept.before is None:  # the disk paused: staff open by hand
             self._keeper.keep(Barrier(event="not-moved", after=kept.key, leaf=opens))
         if kept.how != How.LOST and kept.before is None:
             self._done = Done(entry=entry, opened=opened)

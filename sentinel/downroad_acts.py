@@ -1,4 +1,4 @@
-"""Apply what the street has signed: a roster, a policy, a command. Each says what it did, or is refused with a reason."""
+"""Apply what the street has signed: a roster, a policy, a command; each says what it did, or why it did not."""
 
 import json
 import logging
@@ -76,7 +76,7 @@ class Acts:
 
     def _take_roster(self, document: Document, content: bytes, ask: Ask) -> Applied:
         try:
-            said = street_roster.parse(content, self._vault, whole=document.base is None)
+            said = street_roster.parse(content, self._vault.token, whole=document.base is None)
         except ValueError as error:
             raise _not_understood(document, str(error)) from error
 
@@ -143,7 +143,7 @@ class Acts:
             street_roster.block(self._roster, token, self._vault)  # first: a gate that dies now does it again
             return Applied(facts={"act": "revoke", "person": token})
         if not isinstance(pass_id, str) or number is not None or not _is_pass_id(pass_id):
-            raise _not_understood(document, "a revocation names a pass_id of 16 hexadecimal digits, or a person's number")
+            raise _not_understood(document, "a revocation names a pass_id (16 hexadecimal digits) or a number")
         request = f"street-revocation-{document.serial}"
         ask(Revocation(request=request, operator=OPERATOR, reason="other", pass_id=pass_id), request)
         return Applied(facts={"act": "revoke", "pass_id": pass_id})

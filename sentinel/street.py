@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sentinel import street_publish
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
@@ -36,6 +37,8 @@ SESSION_S = 7 * 24 * 3600  # the broker keeps what gates send while we are away
 def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM, or print the report."""
     args = _parser().parse_args(argv)
+    if args.verb == "publish":
+        end_process(partial(street_publish.run, args))
     end_process(partial(print_report, args) if args.verb == "report" else partial(serve, args))
 
 
@@ -60,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--key-file", type=Path, default=known("SENTINEL_KEY_FILE"), help="the key of --cert-file")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     verbs = parser.add_subparsers(dest="verb", metavar="report")
+    street_publish.add(verbs)
     report = verbs.add_parser(
         "report",
         parents=[store],

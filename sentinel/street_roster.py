@@ -54,7 +54,7 @@ class Counts:
     removed: int
 
 
-def parse(content: bytes, vault: Vault, *, whole: bool) -> Said:
+def parse(content: bytes, token_of: Callable[[str], str], *, whole: bool) -> Said:
     """Return what these lines say.
 
     Raises: ValueError naming the line, and nobody.
@@ -67,7 +67,7 @@ def parse(content: bytes, vault: Vault, *, whole: bool) -> Said:
         raise ValueError(f"{len(lines) - 1} people are more than {MOST_PEOPLE}")
     people: dict[str, Member | None] = {}
     for number, line in enumerate(lines[1:], 2):
-        token, person = _line(_object(line, number), number, vault, whole=whole)
+        token, person = _line(_object(line, number), number, token_of, whole=whole)
         if token in people:
             raise ValueError(f"line {number}: this person was named before")
         people[token] = person
@@ -84,10 +84,12 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
     return told
 
 
-def _line(told: dict[str, Any], line: int, vault: Vault, *, whole: bool) -> tuple[str, Member | None]:
+def _line(
+    told: dict[str, Any], line: int, token_of: Callable[[str], str], *, whole: bool
+) -> tuple[str, Member | None]:
     try:
         if not whole and set(told) == {"remove"}:
-            return vault.token(_number(told["remove"])), None
+            return token_of(_number(told["remove"])), None
         if not set(told) <= _KNOWN:
             raise ValueError(f"unknown: {', '.join(sorted(set(told) - _KNOWN))[:100]}")
         number, name = _number(told.get("number")), told.get("name")
@@ -96,7 +98,7 @@ def _line(told: dict[str, Any], line: int, vault: Vault, *, whole: bool) -> tupl
         if not isinstance(told.get("allowed", True), bool):
             raise ValueError("allowed is true or false")
         member = Member(
-            token=vault.token(number),
+            token=token_of(number),
             name=name.strip(),
             number=number,
             allowed=told.get("allowed", True),

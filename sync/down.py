@@ -49,12 +49,18 @@ class Inbox:
         except LedgerUnavailable as error:
             log.debug("the gate will say itself what is old: %s", error)
 
-    def take(self, data: bytes) -> None:
-        """Lay a message down when it is a document for this gate; pass over what was laid down before."""
+    def take(self, data: bytes, *, retained: bool = False) -> None:
+        """Lay a message down when it is a document for this gate; pass over what was laid down before.
+
+        What the broker has `retained` may be older than what the gate has, and that is nobody's fault.
+        """
+        if not data:
+            return  # the broker has forgotten what it had kept
         try:
             document = read_document(data, self._believed(), self._gate, self._newest)
         except DocumentRefused as error:
-            self._take_refused(data, error)
+            if error.reason is not Refusal.OLD or not retained:
+                self._take_refused(data, error)
         except IdentityError as error:
             log.error("what the street sends cannot be checked: %s", error)
         else:
@@ -122,7 +128,7 @@ class DownBroker:
             if event.topic == self._command and event.retained:
                 log.warning("a command that the broker has kept is passed over; it is none any more")
             else:
-                self._inbox.take(event.payload)
+                self._inbox.take(event.payload, retained=event.retained)
             return None
         if isinstance(event, SubscriptionRefused) and (self._is_ours(event.topic)):
             log.error("the broker refuses %s (0x%02x); let the gate read it", event.topic, event.reason_code)

@@ -40,7 +40,7 @@ class Box:
         self.left: list[street_roster.Leaver] = []
 
     def take(self, content: bytes, *, whole: bool = True) -> street_roster.Counts:
-        said = street_roster.parse(content, self.vault, whole=whole)
+        said = street_roster.parse(content, self.vault.token, whole=whole)
         return street_roster.merge(self.path, said, self.vault, self.left.append)
 
     def members(self) -> dict[str, roster.Member]:
@@ -115,7 +115,7 @@ def test_a_removal_that_cannot_be_recorded_leaves_everything_as_it_was(box):
     def refuse(_leaver):
         raise OSError("the disk is full")
 
-    said = street_roster.parse(lines(person(B)), box.vault, whole=True)
+    said = street_roster.parse(lines(person(B)), box.vault.token, whole=True)
     with pytest.raises(OSError, match="full"):
         street_roster.merge(box.path, said, box.vault, refuse)
     assert box.path.read_bytes() == before
@@ -170,7 +170,7 @@ def test_one_person_is_blocked_and_keeps_everything_else(box):
 )  # fmt: skip
 def test_lines_that_say_anything_else_are_refused_and_name_nobody(box, content):
     with pytest.raises(ValueError, match=r"line \d") as caught:
-        street_roster.parse(content, box.vault, whole=True)
+        street_roster.parse(content, box.vault.token, whole=True)
     assert A not in str(caught.value)
 
 
@@ -179,7 +179,7 @@ def test_no_content_whatever_is_an_error_of_ours(tmp_path_factory, junk):
     vault = _vault(tmp_path_factory)
     for content in (junk, b'{"exclusive":false}\n' + junk):
         try:
-            said = street_roster.parse(content, vault, whole=True)
+            said = street_roster.parse(content, vault.token, whole=True)
         except ValueError:
             continue
         assert said.people == {}
@@ -208,7 +208,7 @@ def trace(frame, event, arg):
 vault = Vault.open(folder / "secrets", create=False)
 content = sys.stdin.buffer.read()
 sys.settrace(trace)
-said = street_roster.parse(content, vault, whole=True)
+said = street_roster.parse(content, vault.token, whole=True)
 street_roster.merge(folder / "roster.db", said, vault, lambda leaver: None)
 """
 

@@ -34,9 +34,10 @@ _MOST_WAITING = 3
 
 
 def add(subparsers: Any) -> None:
-    """Add `show status`, `show record`, `show config` and `show contract`."""
-    nouns = add_nouns(subparsers, "show", summary="Show one thing whole: status, record, config, contract.")
+    """Add `show status`, `show record`, `show config`, `show contract` and `show identity`."""
+    nouns = add_nouns(subparsers, "show", summary="Show one thing whole: status, record, config, contract, identity.")
     _add_contract(nouns)
+    _add_identity(nouns)
     add_verb(
         nouns,
         "status",
@@ -78,6 +79,29 @@ def _add_contract(nouns: Any) -> None:
         exits="0 shown",
     )
     contract.add_argument("--schema", action="store_true", help="only the JSON Schemas of messages and entries")
+
+
+def _add_identity(nouns: Any) -> None:
+    add_verb(
+        nouns,
+        "identity",
+        run_identity,
+        summary="Show the gate's public keys, for the street: what is sent down is sealed for them.",
+        example="sentinelctl show identity > east-3.pub",
+        exits="0 shown, made when there was none, 65 the key is damaged or may not be read",
+    )
+
+
+def run_identity(args: argparse.Namespace) -> int:
+    """Print the public half of `secrets_dir/gate.key`; the first time it is made."""
+    from sync.identity import make_identity
+
+    known = make_identity(load(args.config).paths.secrets_dir / "gate.key").known
+    if args.json:
+        print(json.dumps({"schema": "sentinel.identity/1", "id": known.id, "pem": known.text()}))
+    else:
+        print(known.text(), end="")
+    return 0
 
 
 def run_contract(args: argparse.Namespace) -> int:
