@@ -5,15 +5,15 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Protocol
 
 from drivers.readings import Leaf
-from sentinel import street_roster
+from sentinel import street_policy, street_roster
 from sentinel.core.citizen import tidy_number
 from sentinel.core.kinds import Consent, Report, Revocation
 from sentinel.core.street_kinds import COMMAND_ACTS
 from sentinel.keeper import Kept
+from sentinel.settings import Settings
 from sentinel.street_orders import Told
 from sync.entry import epoch_text
 from sync.snapshot import Document, DocumentRefused, Refusal, Type
@@ -46,14 +46,15 @@ class Acts:
     def __init__(
         self,
         *,
-        roster: Path,
+        settings: Settings,
         vault: Vault,
         epoch: Callable[[], int | None],
         clock_trusted: Callable[[], bool],
         report: Callable[[], Report],
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._roster, self._vault, self._epoch = roster, vault, epoch
+        self._settings, self._vault, self._epoch = settings, vault, epoch
+        self._roster = settings.paths.roster
         self._clock_trusted, self._report, self._utc_now = clock_trusted, report, utc_now
 
     def apply(self, document: Document, content: bytes, newest: Mapping[Type, int], ask: Ask) -> Applied:
@@ -70,7 +71,7 @@ class Acts:
             return self._take_roster(document, content, ask)
         if document.type is Type.COMMAND:
             return self._obey(document, content, ask)
-        raise _not_understood(document, "this gate takes no policy yet")
+        return self._take_policy(document, content)
 
     # -- the roster ---------------------------------------------------------------------------------------------------
 
@@ -102,6 +103,17 @@ class Acts:
                 "removed": counts.removed,
             }
         )
+
+    # -- the policy ---------------------------------------------------------------------------------------------------
+
+    def _take_policy(self, document: Document, content: bytes) -> Applied:
+        try:
+            fitted = street_policy.parse(content, self._settings)
+        except ValueError as error:
+            raise _not_understood(document, str(error)) from error
+        policy = street_policy.Kept(serial=document.serial, settings=fitted)
+        street_policy.keep(self._settings.paths.policy, policy)
+        return Applied(facts={"settings": tuple(sorted(fitted))})
 
     # -- commands -----------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from drivers.barrier import Barrier, BarrierLock
 from drivers.errors import BarrierBusy
 from drivers.readings import Leaf, Symptom, Trouble
 from recognition.readings import Claim
-from sentinel import BUILT, __version__
+from sentinel import BUILT, __version__, street_policy
 from sentinel.control import ControlServer, Peer
 from sentinel.core.admission import PassBook, Scope
 from sentinel.core.errors import Unavailable
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def serve(config: str | None) -> int:
     """Build the gate from its settings, run it until told to stop, and close it in order."""
-    settings = load(find_config(config))
+    settings = street_policy.overlaid(load(find_config(config)))
     start_logging(settings.log.level)
     stop = stop_on_signals()
     with waited_lock(settings.paths.barrier_lock, stop) as held:
@@ -277,7 +277,7 @@ class GateProcess:
             return []
         trusted = partial(clock_is_plausible, self._clock_floor())
         acts = Acts(
-            roster=settings.paths.roster,
+            settings=settings,
             vault=self._vault,
             epoch=lambda: keeper.epoch,
             clock_trusted=trusted,

@@ -75,6 +75,7 @@ class Paths:
 
     ledger = _Under("state_dir", "ledger.db")
     roster = _Under("state_dir", "roster.db")
+    policy = _Under("state_dir", "policy.json")
     alike = _Under("state_dir", "alike.json")
     spool = _Under("state_dir", "spool.jsonl")
     barrier_lock = _Under("state_dir", "barrier.lock")
@@ -280,6 +281,11 @@ def explain(settings: Settings) -> list[Row]:
         for table, cls in TABLES.items()
         for key in fields(cls)
     ]
+
+
+def clashes_of(settings: Settings) -> list[str]:
+    """Return what is wrong with settings that are right one by one."""
+    return [clash.line for clash in _clashes({table: getattr(settings, table) for table in TABLES})]
 
 
 def _clashes(tables: Mapping[str, Any]) -> Iterator[Clash]:

@@ -5,7 +5,6 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,12 +12,13 @@ from hypothesis import strategies as st
 from test_lane import Stand
 
 from drivers.readings import Leaf
-from sentinel import roster
+from sentinel import roster, street_policy
 from sentinel.core.kinds import Report
 from sentinel.core.model import Person
 from sentinel.core.street_kinds import COMMAND_ACTS, DOWN_REFUSALS
 from sentinel.downroad import SAME_REFUSAL_S, DownRoad
 from sentinel.downroad_acts import Acts
+from sentinel.settings import load
 from sentinel.street_orders import Order
 from sync.entry import epoch_text
 from sync.identity import make_identity
@@ -26,6 +26,7 @@ from sync.snapshot import Heading, Refusal, Type, write_documents
 
 GATE = "330106/cuiyuan3/east-3"
 A, B = "11010519491231002X", "810000199001010027"
+SITE = load(Path(__file__).parents[1] / "config" / "gate.toml")  # with a scanner: a week of passages at least
 NOW = datetime(2026, 11, 22, 6, 30, tzinfo=UTC)
 
 
@@ -45,19 +46,21 @@ class Gate(Stand):
 
     def worker(self) -> DownRoad:
         """Return a worker as it is after a start of the gate."""
-        paths = SimpleNamespace(
-            down_in=self.down, ledger=self.folder / "ledger.db", secrets_dir=self.folder / "ours", roster=self.roster
+        told = replace(
+            SITE,
+            gate=replace(SITE.gate, street="330106", site="cuiyuan3", gate="east-3"),
+            paths=replace(SITE.paths, state_dir=self.folder, secrets_dir=self.folder / "ours", uplink_dir=None),
+            uplink=replace(SITE.uplink, street_keys=self.folder / "street.pub"),
         )
-        here = SimpleNamespace(street="330106", site="cuiyuan3", gate="east-3")
-        told = SimpleNamespace(gate=here, paths=paths, uplink=SimpleNamespace(street_keys=self.folder / "street.pub"))
         acts = Acts(
-            roster=self.roster,
+            settings=told,
             vault=self.vault,
             epoch=lambda: self.keeper.epoch,
             clock_trusted=lambda: self.trusted,
             report=lambda: Report(mode="automatic", because=(), faults=(), fill=0.1, queued=0, unkept=0, version="1"),
             utc_now=lambda: self.at,
         )
+        self.settings = told
         return DownRoad(
             told, acts, self.post, ready=lambda: self.ready, clock_trusted=lambda: self.trusted, clock=self.clock,
             utc_now=lambda: self.at,
@@ -188,9 +191,40 @@ def test_what_is_refused_opens_nothing_and_its_entry_says_why(gate, reason, made
     assert gate.lies() == []
 
 
-def test_a_policy_is_refused_until_there_is_something_to_set(gate):
-    gate.lay(*gate.written(Type.POLICY, b"{}"))
-    assert gate.said("policy")[0][0] is False
+def test_a_policy_within_the_limits_is_kept_and_overlays_the_settings(gate):
+    gate.lay(*gate.written(Type.POLICY, b'{"temperature_limit_celsius": 37.5, "passage_days": 60}'))
+    [entry] = gate.entries("policy")
+    assert (entry["accepted"], entry["settings"]) == (True, ["passage_days", "temperature_limit_celsius"])
+    now = street_policy.overlaid(gate.settings)
+    assert (now.temperature.limit_celsius, now.retention.passage_days) == (37.5, 60)
+    assert now.origins["temperature.limit_celsius"] == "street"
+    assert now.origins["retention.fault_days"] == gate.settings.origins["retention.fault_days"]
+    unbelieved = replace(gate.settings, uplink=replace(gate.settings.uplink, street_keys=None))
+    assert street_policy.overlaid(unbelieved) == unbelieved
+
+
+def test_a_policy_that_contradicts_other_settings_sets_nothing(gate):
+    scanned = replace(gate.settings, scanner=replace(gate.settings.scanner, kind="gm65", port="serial:///dev/ttyS5?baud=9600"))
+    with pytest.raises(ValueError, match="at least 7"):
+        street_policy.parse(b'{"passage_days": 2}', scanned)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{}", b"[]", b"\xff", b'{"temperature_limit_celsius": 50}', b'{"passage_days": 0}', b'{"passage_days": "60"}',
+     b'{"passage_days": true}', b'{"audit_days": 90}', b'{"barrier": 1}', b'{"fault_days": NaN}'],
+)  # fmt: skip
+def test_a_policy_beyond_the_limits_sets_nothing(gate, content):
+    gate.lay(*gate.written(Type.POLICY, b'{"fault_days": 99}'))
+    gate.lay(*gate.written(Type.POLICY, content))
+    assert gate.said("policy") == [(True, None), (False, "not-understood")]
+    assert street_policy.overlaid(gate.settings).retention.fault_days == 99
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b"[1]", b'{"serial": 1, "settings": {"fault_days": 0}}', b"\xff\x00"])
+def test_a_policy_that_cannot_be_read_keeps_no_gate_from_starting(gate, left):
+    gate.settings.paths.policy.write_bytes(left)
+    assert street_policy.overlaid(gate.settings) == gate.settings
 
 
 def test_the_same_refusal_is_written_down_once_an_hour(gate):

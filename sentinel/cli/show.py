@@ -34,10 +34,10 @@ _MOST_WAITING = 3
 
 
 def add(subparsers: Any) -> None:
-    """Add `show status`, `show record`, `show config`, `show contract` and `show identity`."""
-    nouns = add_nouns(subparsers, "show", summary="Show one thing whole: status, record, config, contract, identity.")
+    """Add `show status`, `show record`, `show config`, `show policy`, `show contract` and `show identity`."""
+    nouns = add_nouns(subparsers, "show", summary="Show one thing whole: status, record, config, contract …")
     _add_contract(nouns)
-    _add_identity(nouns)
+    _add_for_street(nouns)
     add_verb(
         nouns,
         "status",
@@ -81,7 +81,16 @@ def _add_contract(nouns: Any) -> None:
     contract.add_argument("--schema", action="store_true", help="only the JSON Schemas of messages and entries")
 
 
-def _add_identity(nouns: Any) -> None:
+def _add_for_street(nouns: Any) -> None:
+    add_verb(
+        nouns,
+        "policy",
+        run_config,
+        summary="Show what the street may set here, and whether it did: street, file or default.",
+        about="What it has set since the last start of the gate is in force from the next one.",
+        example="sentinelctl show policy",
+        exits="0 shown, 78 the settings are wrong",
+    )
     add_verb(
         nouns,
         "identity",
@@ -325,8 +334,12 @@ def _revealed(entry: Any, secrets_dir: Path) -> dict[str, Any]:
 
 
 def run_config(args: argparse.Namespace) -> int:
-    """Print every setting, its value and its origin."""
-    rows = explain(load(args.config))
+    """Print every setting, or what the street may set: its value and its origin."""
+    from sentinel.street_policy import SETTABLE, overlaid
+
+    rows = explain(overlaid(load(args.config)))
+    if args.noun == "policy":
+        rows = [row for row in rows if (row.table, row.key) in SETTABLE.values()]
     if args.json:
         settings = [{**asdict(row), "value": _plain(row.value)} for row in rows]
         print(json.dumps({"schema": "sentinel.config/1", "settings": settings}, ensure_ascii=False, indent=1))
