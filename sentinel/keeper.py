@@ -3,7 +3,9 @@
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +15,7 @@ from sentinel.core.kinds import AnyKind, Passage, Registration, body_of
 from sentinel.storage import Storage
 from sync.entry import Draft, Entry, Stamp
 from sync.errors import LedgerDamaged, LedgerUnavailable, SyncError, VaultError
-from sync.ledger import LateAppend, LedgerWriter, Pending, key_day
+from sync.ledger import QUEUE_ENTRIES, LateAppend, LedgerWriter, Pending, key_day
 from sync.spool import import_spool, spool_append
 from sync.vault import Vault
 
@@ -96,6 +98,7 @@ class Keeper:
         self._ledger: LedgerWriter | None = None
         self._sealed_day = ""
         self._waiting: list[tuple[Draft, Pending, float]] = []  # told as late, and when
+        self._unspooled: deque[tuple[Draft, Stamp]] = deque()  # handed over while the ledger is away
         self._spool_said = ""
         self.problem: str | None = "the ledger is not open yet"  # None while the ledger takes entries
         self.late = 0
@@ -103,7 +106,7 @@ class Keeper:
     @property
     def queued(self) -> int:
         """How many entries wait for the disk."""
-        return self._ledger.queued if self._ledger else 0
+        return len(self._unspooled) + (self._ledger.queued if self._ledger else 0)
 
     @property
     def fill(self) -> float:
@@ -130,6 +133,7 @@ class Keeper:
 
         Sees to the ledger's room and salvages a damaged one, too. May take long: not for who decides.
         """
+        self._spool_handed_over()
         if self._storage is not None:
             self._storage.sync()
             self._damaged = self._damaged and not self._storage.salvage()
@@ -158,6 +162,27 @@ class Keeper:
             return self._lose(draft, FULL)
         return self._append(draft) or self._spool_it(draft)
 
+    def hand_over(self, entry: AnyKind, *, request: str | None = None) -> Kept:
+        """Take an entry that nobody's way depends on, and return at once whatever the disk does.
+
+        It is queued in memory: in the ledger's writer, or, while the ledger is away, for the spool, which `bring_home`
+        writes. What must be durable before anything moves is for `keep`.
+        """
+        draft = draft_of(entry, None, request or f"own:{uuid.uuid4()}")
+        if self._storage is not None and not self._storage.takes(draft.kind):
+            return self._lose(draft, FULL)
+        stamp = self._stamp()
+        if self._ledger is not None and self.problem is None:
+            try:
+                self._waiting.append((draft, self._ledger.hand_over(draft, stamp=stamp), self._clock()))
+                return Kept(how=How.LATE)
+            except LedgerUnavailable as error:
+                self._is_away(str(error))
+        if len(self._unspooled) >= QUEUE_ENTRIES:
+            return self._lose(draft, STANDS_STILL)
+        self._unspooled.append((draft, stamp))
+        return Kept(how=How.LATE, problem=self.problem or "")
+
     def close(self, reason: str) -> None:
         """Write what is queued and end the epoch in order."""
         ledger, self._ledger = self._ledger, None
@@ -168,6 +193,7 @@ class Keeper:
             if not _is_kept(pending):
                 self._spool_it(draft)
         self._waiting.clear()
+        self._spool_handed_over()
         if self._storage is not None:
             self._storage.sync()
 
@@ -244,11 +270,16 @@ class Keeper:
         self.problem = None
         return Kept(how=How.DURABLE, key=str(entry.key), before=entry if entry.stamp != stamp else None)
 
-    def _spool_it(self, draft: Draft) -> Kept:
+    def _spool_handed_over(self) -> None:
+        with suppress(IndexError):  # it is empty, or whoever closes took the last
+            while True:
+                self._spool_it(*self._unspooled.popleft())
+
+    def _spool_it(self, draft: Draft, stamp: Stamp | None = None) -> Kept:
         if self._storage is not None and not self._storage.takes_spooled(draft.kind, self._spool):
             return self._lose(draft, FULL)
         try:
-            spool_append(self._spool, spooled(draft), self._stamp(), self._vault)
+            spool_append(self._spool, spooled(draft), stamp or self._stamp(), self._vault)
         except (OSError, SyncError) as error:
             return self._lose(draft, str(error))
         return Kept(how=How.SPOOLED, problem=self.problem or "")
