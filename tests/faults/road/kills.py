@@ -100,6 +100,11 @@ class Round:
             pause(self.chance.uniform(0.0, CUT_AFTER_S))
             side = self.chance.choice((0, 0, 1))  # the gate's twice as often: it has two files
             roles = ROLES[:2] if side == 0 else ROLES[2:]
+            # Nobody runs on without power. A process that did could be told by a synchronisation under way that all
+            # is well, and acknowledge what is gone: 4 times in 500 before this line was here.
+            for role in roles:
+                if (life := self.life(role)) is not None:
+                    life.freeze()
             self.disks[side].shut_down()
             for role in roles:
                 self.end(role)

@@ -37,6 +37,13 @@ class Life:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
+    def freeze(self) -> None:
+        """Stop it, and return when none of its threads can run any more: each stands still, or waits in the kernel."""
+        self.send(signal.SIGSTOP)
+        until = time.monotonic() + PATIENCE_S
+        while self.alive() and not all(state in "TtDZX" for state in _states(self.pid)):
+            assert time.monotonic() < until, f"{self.pid} does not stand still"
+
     def wait(self, seconds: float = PATIENCE_S) -> bool:
         """Wait until it has ended; return whether it has."""
         return self.pidfd < 0 or bool(select.select([self.pidfd], [], [], seconds)[0])
@@ -50,6 +57,14 @@ class Life:
             os.close(self.pidfd)
             self.pidfd = -1
         return gone
+
+
+def _states(pid: int) -> list[str]:
+    states = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # a thread that has ended
+            states.append(stat.read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 class Zygote:

@@ -55,8 +55,13 @@ def entries_of(ledger: Path) -> list[Entry]:
     return entries
 
 
-def judge_gate(account: Account, state: Path, words: Iterable[Path], *, refused: bool = False) -> list[Entry]:
-    """Judge one gate by what it said and what its files hold; return its entries."""
+def judge_gate(
+    account: Account, state: Path, words: Iterable[Path], *, others: Iterable[Path] = (), refused: bool = False
+) -> list[Entry]:
+    """Judge one gate by what it said and what its files hold; return its entries.
+
+    `others` are the words of a gate that this one's image may have been taken from.
+    """
     lives: dict[str, list[dict[str, Any]]] = {path.stem: words_in(path) for path in words}
     with LedgerReader(state / "ledger.db") as reader:
         report = reader.verify()
@@ -69,8 +74,12 @@ def judge_gate(account: Account, state: Path, words: Iterable[Path], *, refused:
     by_request = {entry.request: entry for entry in entries if entry.request}
     for life, said in lives.items():
         _judge_life(account, life, said, by_request, holes)
+    known = {*lives, *(path.stem for path in others)}
     for entry in entries:
-        _judge_entry(account, entry, lives)
+        _judge_entry(account, entry, known)
+    lost = sum(entry.data["lost"] for entry in entries if entry.kind == "salvage")
+    account.must(account.counts["missing"] <= lost, f"lost: {account.counts['missing']}, and {lost} were told")
+    account.counts["told as lost"] += lost
     _judge_balance(account, state, refused=refused)
     account.counts["entries"] += len(entries)
     return entries
@@ -90,8 +99,8 @@ def _judge_life(
         entry = found.get(word["t"])
         promised = word["how"] in ("durable", "spooled") or (ended and word["how"] == "late")
         if entry is None and promised and not _in_holes(word["key"], holes):
-            # A late entry of a damaged file has no key to be found in the holes by: their sum is judged instead.
-            account.counts["missing"] += 1
+            # What a damaged page took has perhaps no key to be found in the holes by: their sum is judged then.
+            account.counts["missing"] += bool(holes)
             if not holes:
                 account.wrong.append(f"lost: {word['t']} was {word['how']} {word['key'] or ''}")
         if entry is not None and word["key"] and not holes:
@@ -107,7 +116,7 @@ def _in_holes(key: str | None, holes: list[dict[str, Any]]) -> bool:
     return any(int(hole["epoch"], 16) == at.epoch and hole["first"] <= at.seq <= hole["last"] for hole in holes)
 
 
-def _judge_entry(account: Account, entry: Entry, lives: dict[str, Any]) -> None:
+def _judge_entry(account: Account, entry: Entry, lives: set[str]) -> None:
     if entry.kind in OWN_KINDS:
         return
     token = entry.request or ""
