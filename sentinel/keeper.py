@@ -5,7 +5,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -194,6 +193,8 @@ class Keeper:
                 self._spool_it(draft)
         self._waiting.clear()
         self._spool_handed_over()
+        while self._unspooled:
+            self._lose(self._unspooled.popleft()[0], STANDS_STILL)
         if self._storage is not None:
             self._storage.sync()
 
@@ -271,18 +272,27 @@ class Keeper:
         return Kept(how=How.DURABLE, key=str(entry.key), before=entry if entry.stamp != stamp else None)
 
     def _spool_handed_over(self) -> None:
-        with suppress(IndexError):  # it is empty, or whoever closes took the last
-            while True:
-                self._spool_it(*self._unspooled.popleft())
+        """Spool what was handed over while the ledger was away; what cannot be written yet waits in memory."""
+        while self._unspooled:
+            draft, stamp = self._unspooled[0]
+            try:
+                self._write_spool(draft, stamp)
+            except (OSError, SyncError) as error:
+                log.debug("%d entries wait for the spool: %s", len(self._unspooled), error)
+                return
+            self._unspooled.popleft()
 
-    def _spool_it(self, draft: Draft, stamp: Stamp | None = None) -> Kept:
-        if self._storage is not None and not self._storage.takes_spooled(draft.kind, self._spool):
-            return self._lose(draft, FULL)
+    def _spool_it(self, draft: Draft) -> Kept:
         try:
-            spool_append(self._spool, spooled(draft), stamp or self._stamp(), self._vault)
+            self._write_spool(draft, self._stamp())
         except (OSError, SyncError) as error:
             return self._lose(draft, str(error))
         return Kept(how=How.SPOOLED, problem=self.problem or "")
+
+    def _write_spool(self, draft: Draft, stamp: Stamp) -> None:
+        if self._storage is not None and not self._storage.takes_spooled(draft.kind, self._spool):
+            raise LedgerUnavailable(FULL)
+        spool_append(self._spool, spooled(draft), stamp, self._vault)
 
     def _lose(self, draft: Draft, problem: str) -> Kept:
         log.error("an entry of kind %s could not be kept anywhere: %s", draft.kind, problem)

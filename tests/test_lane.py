@@ -1,8 +1,8 @@
 """The deciding thread: an entry before every opening, staff never held up, faults that do not stop the gate."""
 
 import queue
-import time
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date

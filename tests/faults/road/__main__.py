@@ -10,6 +10,9 @@ import sys
 
 from .card import forget_library
 from .kills import Toll, campaign
+from .runs import SCENES, play_all
+from .runs import report as report_runs
+from .stage import is_root
 
 
 def main() -> int:
@@ -18,6 +21,10 @@ def main() -> int:
         prog="scripts/campaign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit codes: 0 everything held, 1 something did not (each run says how to repeat it).",
     )  # fmt: skip
+    parser.add_argument("--scenario", choices=("all", *SCENES), default="all", help="one family of faults, or all")
+    parser.add_argument("--seeds", type=int, default=20, help="runs of each (default: %(default)s)")
+    parser.add_argument("--faults", type=int, default=12, help="faults in each run (default: %(default)s)")
+    parser.add_argument("--beside", type=int, default=6, help="runs beside each other (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=0, help="so many kill -9 of writer, uplink and street")
     parser.add_argument("--power-cuts", type=int, default=0, help="so many power cuts of the two disks; as root")
     parser.add_argument("--first-seed", type=int, default=1, help="of all chance (default: %(default)s)")
@@ -25,7 +32,13 @@ def main() -> int:
     try:
         if args.kills:
             return report(campaign(args.kills, args.first_seed, cuts=False), "kill -9", args.first_seed)
-        return report(campaign(args.power_cuts, args.first_seed, cuts=True), "power cuts", args.first_seed)
+        if args.power_cuts:
+            if not is_root():
+                parser.error("--power-cuts mounts disks of its own; run it as root")
+            return report(campaign(args.power_cuts, args.first_seed, cuts=True), "power cuts", args.first_seed)
+        names = list(SCENES) if args.scenario == "all" else [args.scenario]
+        seeds = range(args.first_seed, args.first_seed + args.seeds)
+        return report_runs(play_all(names, seeds, args.faults, args.beside))
     finally:
         forget_library()
 
@@ -33,7 +46,8 @@ def main() -> int:
 def report(toll: Toll, what: str, seed: int) -> int:
     """Print what a campaign of deaths came to."""
     account = toll.account
-    print(f"\n{sum(toll.deaths.values())} {what}, seed {seed}, {toll.rounds} rounds: {dict(sorted(toll.deaths.items()))}")
+    deaths = dict(sorted(toll.deaths.items()))
+    print(f"\n{sum(deaths.values())} {what}, seed {seed}, {toll.rounds} rounds: {deaths}")
     print(f"{dict(sorted(account.counts.items()))}")
     for word in ("lost", "doubled", "moved", "one key", "invented", "altered", "stuck", "forks"):
         print(f"  {word:10} {sum(line.startswith(word) for line in account.wrong)}")

@@ -126,7 +126,7 @@ class Round:
         account.must(until(self.gate.settled, SETTLE_S), "stuck: not everything was receipted")
         for role in ROLES:
             self.end(role)
-        entries = judge_gate(account, self.gate.home.state, self.gate.words())
+        entries = judge_gate(account, self.gate.home.state, self.gate.words(), forgets=bool(self.disks))
         with Cursor(self.gate.home.state / "uplink.db") as cursor:
             dead = {one.key for one in cursor.dead_letters()}
         judge_street(account, self.street.store, self.gate.home.device, entries, dead)

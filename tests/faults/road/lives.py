@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class Zygote:
     def __init__(self, *, sick: bool = True) -> None:
         more = {"LD_PRELOAD": str(library())} if sick and library() else {}
         self.sick = bool(more)
+        self._turn = threading.Lock()  # runs beside each other share one
         program = Path(__file__).with_name("zygote.py")
         self._process = subprocess.Popen(
             [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
@@ -92,8 +94,9 @@ class Zygote:
         """Start a process of this role."""
         assert self._process.stdin and self._process.stdout
         order = {"role": role, "argv": argv, "log": str(log), **more}
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        pid = int(self._process.stdout.readline())
+        with self._turn:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            pid = int(self._process.stdout.readline())
         try:
             return Life(pid, os.pidfd_open(pid))
         except ProcessLookupError:  # it has died already

@@ -15,8 +15,11 @@ from sync.entry import Entry, Key, parse_key
 from sync.gaps import read_report
 from sync.ledger import LedgerReader
 
+FIRST_WORDS = 3  # a fresh child of a fork pays for each page of memory that it touches first
 OWN_KINDS = frozenset(("start", "stop", "salvage", "unkept", "pruned"))
 _TOKEN = re.compile(r"[^:]+:\d+")
+
+Run = tuple[int, int, int]  # epoch, first, last
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,18 +59,19 @@ def entries_of(ledger: Path) -> list[Entry]:
 
 
 def judge_gate(
-    account: Account, state: Path, words: Iterable[Path], *, others: Iterable[Path] = (), refused: bool = False
-) -> list[Entry]:
+    account: Account, state: Path, words: Iterable[Path], *, others: Iterable[Path] = (), refused: bool = False,
+    forgets: bool = False, holes: Sequence[Run] = (),
+) -> list[Entry]:  # fmt: skip
     """Judge one gate by what it said and what its files hold; return its entries.
 
-    `others` are the words of a gate that this one's image may have been taken from.
+    `others` are the words of a gate that this one's image may have been taken from; `forgets` is a power cut's;
+    `holes` are what a damage may have taken: see `holes_of`.
     """
     lives: dict[str, list[dict[str, Any]]] = {path.stem: words_in(path) for path in words}
     with LedgerReader(state / "ledger.db") as reader:
         report = reader.verify()
     account.must(report.ok, f"the chain breaks: {report.breaks[:3]}")
     entries = entries_of(state / "ledger.db")
-    holes = [hole for entry in entries if entry.kind == "salvage" for hole in entry.data["holes"]]
     found = Counter(entry.request for entry in entries if entry.request)
     doubled = [request for request, count in found.items() if count > 1]
     account.must(not doubled, f"doubled: {doubled[:5]}")
@@ -77,43 +81,79 @@ def judge_gate(
     known = {*lives, *(path.stem for path in others)}
     for entry in entries:
         _judge_entry(account, entry, known)
-    lost = sum(entry.data["lost"] for entry in entries if entry.kind == "salvage")
-    account.must(account.counts["missing"] <= lost, f"lost: {account.counts['missing']}, and {lost} were told")
-    account.counts["told as lost"] += lost
+    _judge_losses(account, entries, forgets=forgets or bool(holes))
     _judge_balance(account, state, refused=refused)
     account.counts["entries"] += len(entries)
     return entries
 
 
+def holes_of(state: Path, store: Path, device: str) -> list[Run]:
+    """Return what a damaged page may have taken here without a loss, or with one that was told.
+
+    That is what the street holds and has receipted; and what is told as lost: by the ledger's gaps and by the entries
+    about salvages, here and at the street. What a damage took from the very end has no successor to name it
+    (docs/reliability.md): the entry of the salvage says which was the last that was found.
+    """
+    holes: list[Run] = []
+    told = [entry.data for entry in entries_of(state / "ledger.db") if entry.kind == "salvage"]
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
+        told += [json.loads(body) for (body,) in db.execute("SELECT body FROM entries WHERE kind = 'salvage'")]
+        keys = db.execute("SELECT epoch, seq FROM entries WHERE device = ?", (device,)).fetchall()
+    for salvage in told:
+        holes += [(int(hole["epoch"], 16), hole["first"], hole["last"]) for hole in salvage["holes"]]
+        if salvage.get("last"):
+            last = parse_key(salvage["last"])
+            holes.append((last.epoch, last.seq + 1, 1 << 40))
+    with LedgerReader(state / "ledger.db") as reader, Cursor(state / "uplink.db") as cursor:
+        holes += [(gap.epoch, gap.first, gap.last) for gap in reader.gaps().damaged()]
+        holes += [(epoch, seq, seq) for epoch, seq in keys if cursor.is_receipted(Key(epoch, seq))]
+    return holes
+
+
+def _judge_losses(account: Account, entries: Sequence[Entry], *, forgets: bool) -> None:
+    """What is not there must be told as lost, by the entries that exist for it; a power cut forgets the count."""
+    unkept = sum(entry.data["total"] for entry in entries if entry.kind == "unkept")
+    gone = account.counts["missing"] + account.counts["lost"]
+    account.must(forgets or gone <= unkept, f"lost: {gone}, and {unkept} are told as lost")
+    account.must(forgets or unkept <= gone, f"invented: {unkept} entries are told as lost, and {gone} are")
+    account.counts["told as lost"] += unkept
+
+
 def _judge_life(
-    account: Account, life: str, said: list[dict[str, Any]], found: dict[str | None, Entry], holes: list[dict[str, Any]]
+    account: Account, life: str, said: list[dict[str, Any]], found: dict[str | None, Entry], holes: Sequence[Run]
 ) -> None:
     ended = any("ended" in word for word in said)
-    for word in said:
+    for number, word in enumerate(said):
         if "t" not in word:
             continue
         account.counts[word["how"]] += 1
-        (account.waited_us if word["waits"] else account.wall_us).append(word["wall_us"])
-        if not word["waits"]:
-            account.cpu_us.append(word["cpu_us"])
+        if number >= FIRST_WORDS:
+            _note_speed(account, word)
         entry = found.get(word["t"])
-        promised = word["how"] in ("durable", "spooled") or (ended and word["how"] == "late")
-        if entry is None and promised and not _in_holes(word["key"], holes):
-            # What a damaged page took has perhaps no key to be found in the holes by: their sum is judged then.
-            account.counts["missing"] += bool(holes)
-            if not holes:
-                account.wrong.append(f"lost: {word['t']} was {word['how']} {word['key'] or ''}")
+        if entry is None and word["how"] in ("durable", "spooled"):
+            # What a page took of the spooled has no number to be found by: it is counted and not judged.
+            told = _in_holes(word["key"], holes) or (holes and word["key"] is None)
+            account.must(told, f"lost: {word['t']} was {word['how']} {word['key'] or ''}")
+            account.counts["damaged"] += 1
+        if entry is None and ended and word["how"] == "late":
+            account.counts["missing"] += 1  # it must be told: see `judge_gate`
         if entry is not None and word["key"] and not holes:
             account.must(str(entry.key) == word["key"], f"moved: {word['t']} was {word['key']}, is {entry.key}")
     keys = [word["key"] for word in said if word.get("key")]
     account.must(len(set(keys)) == len(keys), f"one key was given twice in {life}")
 
 
-def _in_holes(key: str | None, holes: list[dict[str, Any]]) -> bool:
-    if key is None:
-        return False
-    at = parse_key(key)
-    return any(int(hole["epoch"], 16) == at.epoch and hole["first"] <= at.seq <= hole["last"] for hole in holes)
+def _note_speed(account: Account, word: dict[str, Any]) -> None:
+    if word["waits"]:
+        account.waited_us.append(word["wall_us"])
+    elif not word["huge"]:  # 400 KB of JSON have their price, and no entry of ours is like that
+        account.wall_us.append(word["wall_us"])
+        account.cpu_us.append(word["cpu_us"])
+
+
+def _in_holes(key: str | None, holes: Sequence[Run]) -> bool:
+    at = parse_key(key) if key else Key(0, 0)
+    return any(epoch == at.epoch and first <= at.seq <= last for epoch, first, last in holes)
 
 
 def _judge_entry(account: Account, entry: Entry, lives: set[str]) -> None:
@@ -141,7 +181,9 @@ def _has_gaps(state: Path) -> bool:
         return bool(db.execute("SELECT count(*) FROM gaps").fetchone()[0])
 
 
-def judge_street(account: Account, store: Path, device: str, entries: Sequence[Entry], dead: set[Key]) -> None:
+def judge_street(
+    account: Account, store: Path, device: str, entries: Sequence[Entry], dead: set[Key], holes: Sequence[Run] = ()
+) -> None:
     """Hold one device's rows at the street against what its ledgers hold."""
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
         rows = db.execute("SELECT epoch, seq, hash, body FROM entries WHERE device = ?", (device,)).fetchall()
@@ -153,7 +195,6 @@ def judge_street(account: Account, store: Path, device: str, entries: Sequence[E
     lacking = [key for key in ours if key not in theirs and Key(*key) not in dead]
     account.must(not lacking, f"lost on the road: {len(lacking)}, first {lacking[:2]}")
     strange = [key for key in theirs if key not in ours]
-    holes = [hole for entry in entries if entry.kind == "salvage" for hole in entry.data["holes"]]
     strange = [key for key in strange if not _in_holes(str(Key(*key)), holes)]
     account.must(not strange, f"the street holds what no ledger knows: {[str(Key(*key)) for key in strange[:3]]}")
     other = [key for key in ours if key in theirs and ours[key] != theirs[key]]
@@ -161,11 +202,11 @@ def judge_street(account: Account, store: Path, device: str, entries: Sequence[E
     account.counts["at street"] += len(rows)
 
 
-def judge_report(account: Account, store: Path, *, twins: bool = False) -> None:
+def judge_report(account: Account, store: Path, *, breaks: bool = False) -> None:
     """Judge by the street's own report, as its staff would."""
     for gate in read_report(store):
         account.must(not gate.forks, f"{gate.device}: forks {gate.forks[:3]}")
-        account.must(twins or not gate.breaks, f"{gate.device}: breaks {gate.breaks[:3]}")
+        account.must(breaks or not gate.breaks, f"{gate.device}: breaks {gate.breaks[:3]}")
         account.counts["breaks"] += len(gate.breaks)
 
 

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from .stage import NAME, Stage
 
@@ -91,6 +90,7 @@ def _signal_street(stage: Stage, number: int) -> None:
 
 def power_cut(stage: Stage) -> Iterator[None]:
     side, roles = _side(stage)
+    stage.forgets = True
     stage.down |= set(roles)
     stage.freeze(*roles)
     stage.disks[side].shut_down()
@@ -122,6 +122,7 @@ def full_disk(stage: Stage) -> Iterator[None]:
 
 def read_only(stage: Stage) -> Iterator[None]:
     side, roles = _side(stage)
+    stage.forgets = True  # what cannot be kept is counted in memory only there, and then we kill the counter
     for role in roles:
         stage.kill(role, stage.chance.choice((signal.SIGTERM, signal.SIGKILL)))
     agreed = stage.disks[side].remount("ro")
@@ -173,16 +174,22 @@ def _well(stage: Stage, side: int) -> None:
 
 
 def dead_page(stage: Stage) -> Iterator[None]:
+    stage.damages = True
     stage.kill("writer")
     ledger = stage.gates[0].home.state / "ledger.db"
-    with closing(sqlite3.connect(ledger)) as db, suppress(sqlite3.Error):
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{ledger}?mode=rw", uri=True)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # or the log would hide the page
-    pages = ledger.stat().st_size // PAGE_BYTES
-    with ledger.open("r+b") as file:
+    with suppress(FileNotFoundError), ledger.open("r+b") as file:  # the writer may have died in a salvage's renames
+        pages = max(1, ledger.stat().st_size // PAGE_BYTES)
         file.seek(stage.chance.randrange(pages) * PAGE_BYTES)
         file.write(stage.chance.randbytes(PAGE_BYTES))
     stage.start_again("writer")
     yield
+
+
+def _busy(stage: Stage) -> None:
+    """Let many entries come: a page of a file of ten pages would be a tenth of all, and no page's loss is like that."""
+    stage.gates[0].per_s = 400.0
 
 
 # — the clock —
@@ -245,7 +252,7 @@ ON_DISKS: dict[str, Scene] = {
     "read-only": Scene(faults=(read_only,), needs_root=True, disks=True),
     "slow-card": Scene(faults=(slow_card,), needs_card=True, longest_s=1.2),
     "io-error": Scene(faults=(write_errors, sync_errors), needs_card=True),
-    "dead-page": Scene(faults=(dead_page,), longest_s=1.0),
+    "dead-page": Scene(faults=(dead_page,), prepare=_busy, longest_s=1.5),
     "broker-restart": Scene(faults=(broker_restart, broker_restart_at_once), persistent=True),
     "slow-street": Scene(faults=(street_stands_still, street_on_a_slow_disk), longest_s=2.0),
     "clock": Scene(faults=(clock_jump,), needs_card=True),

@@ -9,13 +9,14 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from sync.cursor import Cursor
 from sync.entry import Key
 
 from .card import Card
 from .lives import Broker, Zygote
-from .oracle import Account, judge_gate, judge_report, judge_street
+from .oracle import Account, holes_of, judge_gate, judge_report, judge_street
 from .powercut import Disk
 from .proxy import Proxy
 from .town import Gate, Home, Street, memory_folder, pause, until
@@ -48,7 +49,8 @@ class Stage:
         self.revived: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
         self.twins = False
-        self.refused = False
+        self.refused = self.forgets = self.damages = False
+        self.extra: dict[str, Any] = {}  # what a scene needs besides
 
     def gate(self, name: str, state: Path) -> Gate:
         """Return a gate with its things in this folder; the first is ours, a second one may bear its name."""
@@ -160,19 +162,23 @@ class Stage:
     def judge(self, account: Account) -> None:
         """Close the books."""
         entries, dead = {}, set[Key]()
+        home = self.gates[0].home
+        holes = holes_of(home.state, self.street.store, home.device) if self.damages else []
         lives = [path for gate in self.gates for path in gate.words()]
         for gate in self.gates:
             mine = set(gate.words())
             others = [path for path in lives if path not in mine] if self.twins else []
-            found = judge_gate(account, gate.home.state, mine, others=others, refused=self.refused)
+            found = judge_gate(
+                account, gate.home.state, mine, others=others, refused=self.refused, forgets=self.forgets, holes=holes
+            )
             for entry in found:
                 same = entries.setdefault((entry.key, entry.hash), entry)
                 account.must(same.hash == entry.hash, f"one key for two: {entry.key}")
             with Cursor(gate.home.state / "uplink.db") as cursor:
                 dead |= {one.key for one in cursor.dead_letters()}
         account.must(len({key for key, _ in entries}) == len(entries), "one key was given twice")
-        judge_street(account, self.street.store, self.gates[0].home.device, list(entries.values()), dead)
-        judge_report(account, self.street.store, twins=self.twins)
+        judge_street(account, self.street.store, self.gates[0].home.device, list(entries.values()), dead, holes)
+        judge_report(account, self.street.store, breaks=self.twins or self.damages)
         slow = sum(us > CPU_LIMIT_US for us in account.cpu_us)
         account.must(slow <= max(1, len(account.cpu_us) // 100), f"slow: {slow} hand-overs took over 1 ms of processor")
 

@@ -120,19 +120,18 @@ class Gate:
         return sorted((self.home.base / "words").glob("*.jsonl"))
 
     def settled(self) -> bool:
-        """Tell whether every entry has its answer from the street."""
+        """Tell whether every entry has its answer from the street; for what a damaged page took there is none."""
         try:
             with Cursor(self.home.state / "uplink.db") as cursor, LedgerReader(self.home.state / "ledger.db") as reader:
-                return cursor.pending(reader).pending <= self.gaps()
+                lost = {(gap.epoch, seq) for gap in reader.gaps().damaged() for seq in range(gap.first, gap.last + 1)}
+                return all(
+                    (span.epoch, seq) in lost
+                    for span in reader.epochs()
+                    for run in cursor.open_runs(span.epoch, span.first_seq, span.last_seq)
+                    for seq in range(run.first, run.last + 1)
+                )
         except SyncError:
             return False
-
-    def gaps(self) -> int:
-        """Return how many numbers a salvage has given up: nobody will ever answer for these."""
-        from .oracle import entries_of
-
-        holes = [hole for entry in entries_of(self.home.state / "ledger.db") for hole in _holes(entry)]
-        return sum(hole["last"] - hole["first"] + 1 for hole in holes)
 
     def said(self) -> dict[str, object]:
         """Return what the uplink says of itself."""
@@ -140,10 +139,6 @@ class Gate:
             return json.loads((self.home.base / "run" / "uplink.json").read_text())
         except (OSError, ValueError):
             return {}
-
-
-def _holes(entry: object) -> list[dict[str, int]]:
-    return entry.data["holes"] if entry.kind == "salvage" else []  # type: ignore[attr-defined]
 
 
 class Street:

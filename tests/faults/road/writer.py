@@ -84,8 +84,9 @@ class Writer:
             kept = self._keeper.hand_over(entry, request=token)
         wall_ns, cpu_ns = time.perf_counter_ns() - wall_ns, time.thread_time_ns() - cpu_ns
         self._say(
-            t=token, how=str(kept.how), key=kept.key, waits=waits, wall_us=wall_ns // 1000, cpu_us=cpu_ns // 1000
-        )
+            t=token, how=str(kept.how), key=kept.key, waits=waits, huge=big,
+            wall_us=wall_ns // 1000, cpu_us=cpu_ns // 1000,
+        )  # fmt: skip
 
     def _bring_home(self) -> None:
         while not self._stop.is_set():

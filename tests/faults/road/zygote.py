@@ -18,12 +18,12 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[up]) for up in (2, 3)]
 
-import paho.mqtt.client  # noqa: F401  imported once here, not once per child
-import paho.mqtt.properties  # noqa: F401
-import sqlite_utils.migrations  # noqa: F401
-from faults.road import writer
+import paho.mqtt.client  # noqa: E402  imported once here, not once per child
+import paho.mqtt.properties  # noqa: E402, F401
+import sqlite_utils.migrations  # noqa: E402, F401
 
-from sentinel import street, uplink
+from faults.road import writer  # noqa: E402
+from sentinel import street, uplink  # noqa: E402
 
 FILE_STEPS = frozenset(("open", "os.rename", "os.remove", "os.link", "fcntl.flock"))
 DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
