@@ -6,6 +6,7 @@ Example: scripts/campaign --scenario all --seeds 20 --faults 12
 """
 
 import argparse
+import signal
 import sys
 
 from .card import forget_library
@@ -29,6 +30,8 @@ def main() -> int:
     parser.add_argument("--power-cuts", type=int, default=0, help="so many power cuts of the two disks; as root")
     parser.add_argument("--first-seed", type=int, default=1, help="of all chance (default: %(default)s)")
     args = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # ended from outside, it clears up all the same
+        signal.signal(number, signal.default_int_handler)
     try:
         if args.kills:
             return report(campaign(args.kills, args.first_seed, cuts=False), "kill -9", args.first_seed)
@@ -57,4 +60,7 @@ def report(toll: Toll, what: str, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -19,7 +19,7 @@ def library() -> Path | None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return None
-    made = Path(mkdtemp(prefix="road-shim-")) / "shim.so"
+    made = Path(mkdtemp(prefix="campaign-shim-")) / "shim.so"
     source = Path(__file__).with_name("shim.c")
     done = subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", str(made), str(source), "-ldl"], check=False)
     return made if done.returncode == 0 else None

@@ -155,7 +155,7 @@ def campaign(deaths: int, seed: int, *, cuts: bool, say: bool = True) -> Toll:
         done = 0
         while done < deaths:
             count = min(ROUND // 4 if cuts else ROUND, deaths - done)
-            base = Path(tempfile.mkdtemp(prefix=f"road-{seed}-{done}-", dir=None if cuts else memory_folder()))
+            base = Path(tempfile.mkdtemp(prefix=f"campaign-{seed}-{done}-", dir=None if cuts else memory_folder()))
             wrong = len(toll.account.wrong)
             with ExitStack() as disks:
                 scene = Round(zygote, base, f"g{done}", chance, disks=disks if cuts else None)

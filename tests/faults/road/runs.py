@@ -4,7 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -12,7 +12,7 @@ from .lives import Zygote
 from .oracle import Account, percentile
 from .scenes import FINALLY, ON_DISKS, Scene, fault
 from .scenes_net import ON_THE_ROAD
-from .stage import Stage, is_root
+from .stage import OVER, Stage, is_root
 
 SCENES: dict[str, Scene] = ON_DISKS | ON_THE_ROAD
 
@@ -85,7 +85,7 @@ def play(name: str, seed: int, faults: int, zygote: Zygote) -> Run:
         run.account.wrong += _where(error)
     finally:
         run.done, run.revived = stage.done, stage.revived
-        stage.close(keep=bool(run.account.wrong))
+        stage.close(keep=bool(run.account.wrong) and not OVER.is_set())
         run.kept_in = f"{stage.base} and {stage.disk_folder}"
         run.took_s = time.monotonic() - began
     return run
@@ -105,9 +105,14 @@ def play_all(names: Sequence[str], seeds: range, faults: int, beside: int) -> li
             print(f"{name:15} not part of this run: {why}", flush=True)
         going = [pool.submit(play, name, seed, faults, zygote) for seed in seeds for name in here]
         runs = []
-        for one in going:
-            runs.append(one.result())
-            print(runs[-1].line(), flush=True)
+        try:
+            for one in as_completed(going):
+                runs.append(one.result())
+                print(runs[-1].line(), flush=True)
+        except KeyboardInterrupt:
+            OVER.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     return runs
 
 

@@ -226,12 +226,10 @@ def twin(stage: Stage) -> Iterator[None]:
             shutil.copytree(stage.gates[0].home.state, state, dirs_exist_ok=True)
             stage.start_again("writer", "uplink")
         stage.gates.append(stage.gate(NAME, state))
-    other = stage.gates[1]
-    for role in ("writer", "uplink"):
-        other.start(role)
+    _twins_live(stage)
     yield
     for role in ("writer", "uplink") if stage.chance.random() < 0.7 else ():
-        other.end(role, stage.chance.choice((signal.SIGTERM, signal.SIGKILL)))
+        stage.gates[1].end(role, stage.chance.choice((signal.SIGTERM, signal.SIGKILL)))
 
 
 def _twins_live(stage: Stage) -> None:

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -27,6 +28,9 @@ NAME = "road"
 CPU_LIMIT_US = 1_000
 
 
+OVER = threading.Event()  # somebody ends the campaign: each run stops where it is and clears up
+
+
 class Stage:
     """One run. What it needs beyond gate, broker and street is made by the scene that needs it."""
 
@@ -34,8 +38,8 @@ class Stage:
         self.chance = random.Random(seed)
         self.zygote = zygote
         self.clearing = ExitStack()
-        self.base = Path(tempfile.mkdtemp(prefix="road-", dir=memory_folder()))
-        self.disk_folder = Path(tempfile.mkdtemp(prefix="road-"))  # on a real disk: what is sick must not be our words
+        self.base = Path(tempfile.mkdtemp(prefix="campaign-", dir=memory_folder()))
+        self.disk_folder = Path(tempfile.mkdtemp(prefix="campaign-"))  # on a real disk: what is sick must not be our words
         self.disks: list[Disk] = [self._disk(part) for part in ("gate", "street")] if disks else []
         places = [disk.place for disk in self.disks] or [self._folder("gate"), self._folder("street")]
         self.cards = [Card(self.base / f"card-{at}", place) for at, place in enumerate(places)] if zygote.sick else []
@@ -82,6 +86,8 @@ class Stage:
         """Let time pass, and start again whatever ended by itself."""
         deadline = time.monotonic() + seconds
         while True:
+            if OVER.is_set():
+                raise InterruptedError("the campaign was ended")
             self._revive()
             left_s = deadline - time.monotonic()
             if left_s <= 0:

@@ -88,7 +88,8 @@ class Gate:
         self.lives: dict[str, Life] = {}
 
     def start(self, role: str, die_at: int = 0) -> None:
-        """Start the writer or the uplink."""
+        """Start the writer or the uplink; there is one of each."""
+        assert role not in self.lives, f"{role} lives already"
         more: dict[str, object] = {"die_at": die_at, "card": str(self.card.path) if self.card else None}
         if role == "writer":
             self._born += 1
