@@ -129,7 +129,8 @@ class Round:
         entries = judge_gate(account, self.gate.home.state, self.gate.words(), forgets=bool(self.disks))
         with Cursor(self.gate.home.state / "uplink.db") as cursor:
             dead = {one.key for one in cursor.dead_letters()}
-        judge_street(account, self.street.store, self.gate.home.device, entries, dead)
+        lives = [path.stem for path in self.gate.words()]
+        judge_street(account, self.street.store, self.gate.home.device, entries, dead, lives=lives)
         judge_report(account, self.street.store)
         toll.rounds += 1
 

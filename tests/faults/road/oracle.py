@@ -14,6 +14,7 @@ from sync.cursor import Cursor
 from sync.entry import Entry, Key, parse_key
 from sync.gaps import read_report
 from sync.ledger import LedgerReader
+from sync.tally import Tally
 
 FIRST_WORDS = 3  # a fresh child of a fork pays for each page of memory that it touches first
 OWN_KINDS = frozenset(("start", "stop", "salvage", "unkept", "pruned"))
@@ -81,7 +82,7 @@ def judge_gate(
     known = {*lives, *(path.stem for path in others)}
     for entry in entries:
         _judge_entry(account, entry, known)
-    _judge_losses(account, entries, forgets=forgets or bool(holes))
+    _judge_losses(account, state, entries, forgets=forgets or bool(holes))
     _judge_balance(account, state, refused=refused)
     account.counts["entries"] += len(entries)
     return entries
@@ -90,7 +91,7 @@ def judge_gate(
 def holes_of(state: Path, store: Path, device: str) -> list[Run]:
     """Return what a damaged page may have taken here without a loss, or with one that was told.
 
-    That is what the street holds and has receipted; and what is told as lost: by the ledger's gaps and by the entries
+    That is what the street holds, and what is told as lost: by the ledger's gaps and by the entries
     about salvages, here and at the street. What a damage took from the very end has no successor to name it
     (docs/reliability.md): the entry of the salvage says which was the last that was found.
     """
@@ -104,19 +105,29 @@ def holes_of(state: Path, store: Path, device: str) -> list[Run]:
         if salvage.get("last"):
             last = parse_key(salvage["last"])
             holes.append((last.epoch, last.seq + 1, 1 << 40))
-    with LedgerReader(state / "ledger.db") as reader, Cursor(state / "uplink.db") as cursor:
+    with LedgerReader(state / "ledger.db") as reader:
         holes += [(gap.epoch, gap.first, gap.last) for gap in reader.gaps().damaged()]
-        holes += [(epoch, seq, seq) for epoch, seq in keys if cursor.is_receipted(Key(epoch, seq))]
-    return holes
+    return holes + [(epoch, seq, seq) for epoch, seq in keys]
 
 
-def _judge_losses(account: Account, entries: Sequence[Entry], *, forgets: bool) -> None:
+def _judge_losses(account: Account, state: Path, entries: Sequence[Entry], *, forgets: bool) -> None:
     """What is not there must be told as lost, by the entries that exist for it; a power cut forgets the count."""
-    unkept = sum(entry.data["total"] for entry in entries if entry.kind == "unkept")
+    unkept = sum(entry.data["total"] for entry in entries if entry.kind == "unkept") + _still_untold(state)
     gone = account.counts["missing"] + account.counts["lost"]
     account.must(forgets or gone <= unkept, f"lost: {gone}, and {unkept} are told as lost")
     account.must(forgets or unkept <= gone, f"invented: {unkept} entries are told as lost, and {gone} are")
     account.counts["told as lost"] += unkept
+
+
+def _still_untold(state: Path) -> int:
+    """Return what the next start would tell."""
+    if not (state / "unkept").exists():
+        return 0
+    tally = Tally(state / "unkept")
+    try:
+        return sum(tally.counts.values())
+    finally:
+        tally.close()
 
 
 def _judge_life(
@@ -182,12 +193,17 @@ def _has_gaps(state: Path) -> bool:
 
 
 def judge_street(
-    account: Account, store: Path, device: str, entries: Sequence[Entry], dead: set[Key], holes: Sequence[Run] = ()
-) -> None:
-    """Hold one device's rows at the street against what its ledgers hold."""
+    account: Account, store: Path, device: str, entries: Sequence[Entry], dead: set[Key], *,
+    lives: Iterable[str], holes: Sequence[Run] = (),
+) -> None:  # fmt: skip
+    """Hold one device's rows at the street against what its ledgers hold, and what its lives have said."""
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
         rows = db.execute("SELECT epoch, seq, hash, body FROM entries WHERE device = ?", (device,)).fetchall()
         forks = db.execute("SELECT epoch, seq FROM forks WHERE device = ?", (device,)).fetchall()
+    known = set(lives)
+    spoken = [json.loads(bytes(body)).get("after", "") for *_, body in rows]
+    invented = [token for token in spoken if token and token.rpartition(":")[0] not in known]
+    account.must(not invented, f"invented: the street holds {invented[:3]}")
     theirs = {(epoch, seq): (digest, bytes(body)) for epoch, seq, digest, body in rows}
     ours = {(entry.key.epoch, entry.key.seq): (entry.hash, entry.body) for entry in entries}
     account.must(len(theirs) == len(rows), "the street holds a key twice")

@@ -1,6 +1,5 @@
 """Lend the power cut of tests/sync/powercut.py to scenes in which processes still hold the disk."""
 
-import errno
 import fcntl
 import importlib.util
 import os
@@ -40,8 +39,23 @@ class Disk(_CUT.Disk):  # type: ignore[name-defined, misc]
     def mount_again(self) -> None:
         """Give the power back; nobody may hold the disk any more."""
         if self.real:
-            assert until(lambda: self._run("umount", str(self.place)), 10.0), f"{self.place} is {errno.EBUSY}"
-            assert self._mount()
+            assert until(self._mounted_anew, 15.0), f"{self.place} does not come back"
+
+    def _mounted_anew(self) -> bool:
+        """Unmount and mount; a file system that somebody else's namespace still holds comes back as dead as it was."""
+        self._run("umount", str(self.place))
+        return self._mount() and self._is_well()
+
+    def _is_well(self) -> bool:
+        probe = self.place / "probe"
+        try:
+            with probe.open("wb") as file:
+                file.write(b"well?")
+                os.fsync(file.fileno())
+            probe.unlink()
+        except OSError:
+            return False
+        return True
 
     def remount(self, how: str) -> bool:
         """Mount it `ro` or `rw`; return whether the kernel agreed."""

@@ -50,14 +50,14 @@ class Run:
         return text
 
 
-def possible(names: Iterable[str], zygote: Zygote) -> tuple[list[str], dict[str, str]]:
+def possible(names: Iterable[str], *, root: bool, compiler: bool) -> tuple[list[str], dict[str, str]]:
     """Return which scenes can be played here, and why the others cannot."""
     here, not_here = [], {}
     for name in names:
         scene = SCENES[name]
-        if scene.needs_root and not is_root():
+        if scene.needs_root and not root:
             not_here[name] = "needs root, for mounts and network namespaces"
-        elif scene.needs_card and not zygote.sick:
+        elif scene.needs_card and not compiler:
             not_here[name] = "needs a C compiler, for the sick card and the wrong clock"
         else:
             here.append(name)
@@ -100,7 +100,7 @@ def _where(error: BaseException) -> list[str]:
 def play_all(names: Sequence[str], seeds: range, faults: int, beside: int) -> list[Run]:
     """Play every scene with every seed, so many beside each other; print a line for each as it ends."""
     with Zygote() as zygote, ThreadPoolExecutor(beside) as pool:
-        here, not_here = possible(names, zygote)
+        here, not_here = possible(names, root=is_root(), compiler=zygote.sick)
         for name, why in not_here.items():
             print(f"{name:15} not part of this run: {why}", flush=True)
         going = [pool.submit(play, name, seed, faults, zygote) for seed in seeds for name in here]

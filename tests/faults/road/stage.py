@@ -39,7 +39,7 @@ class Stage:
         self.zygote = zygote
         self.clearing = ExitStack()
         self.base = Path(tempfile.mkdtemp(prefix="campaign-", dir=memory_folder()))
-        self.disk_folder = Path(tempfile.mkdtemp(prefix="campaign-"))  # on a real disk: what is sick must not be our words
+        self.disk_folder = Path(tempfile.mkdtemp(prefix="campaign-"))  # not in memory: our words must not be sick
         self.disks: list[Disk] = [self._disk(part) for part in ("gate", "street")] if disks else []
         places = [disk.place for disk in self.disks] or [self._folder("gate"), self._folder("street")]
         self.cards = [Card(self.base / f"card-{at}", place) for at, place in enumerate(places)] if zygote.sick else []
@@ -183,7 +183,10 @@ class Stage:
             with Cursor(gate.home.state / "uplink.db") as cursor:
                 dead |= {one.key for one in cursor.dead_letters()}
         account.must(len({key for key, _ in entries}) == len(entries), "one key was given twice")
-        judge_street(account, self.street.store, self.gates[0].home.device, list(entries.values()), dead, holes)
+        judge_street(
+            account, self.street.store, home.device, list(entries.values()), dead,
+            lives=[path.stem for path in lives], holes=holes,
+        )  # fmt: skip
         judge_report(account, self.street.store, breaks=self.twins or self.damages)
         slow = sum(us > CPU_LIMIT_US for us in account.cpu_us)
         account.must(slow <= max(1, len(account.cpu_us) // 100), f"slow: {slow} hand-overs took over 1 ms of processor")
