@@ -81,7 +81,7 @@ class Gate:
         self.home, self.url, self.card, self.whole = home, url, card, whole
         self.netns: str | None = None
         self.more = ""  # settings of [uplink]
-        self.per_s, self.huge = 30.0, 0.0
+        self.per_s, self.waits, self.huge = 30.0, 0.5, 0.0
         self.quiet = False
         self._zygote = zygote
         self._born = 0
@@ -97,7 +97,7 @@ class Gate:
             words = self.home.base / "words" / f"{life}.jsonl"
             words.parent.mkdir(exist_ok=True)
             argv = ["--state", str(self.home.state), "--words", str(words), "--life", life]
-            argv += ["--per-s", str(self.per_s), "--huge", str(self.huge)]
+            argv += ["--per-s", str(self.per_s), "--waits", str(self.waits), "--huge", str(self.huge)]
             argv += ["--whole"] * self.whole + ["--quiet"] * self.quiet
         else:
             config = self.home.base / "gate.toml"

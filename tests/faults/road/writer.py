@@ -1,7 +1,7 @@
 """Be the gate's writing half: the real keeper over the real ledger, spool, vault and storage, fed with entries.
 
-What became of each entry is said in a line of JSON, written at once to a file in memory. Half of the entries are kept
-as a decision is (the caller waits for the commit, up to a bound), half are handed over as news is (it does not wait).
+What became of each entry is said in a line of JSON, written at once to a file in memory. Some entries are
+kept as a decision is (the caller waits for the commit, up to a bound), some are handed over as news is (it does not).
 """
 
 import argparse
@@ -17,6 +17,7 @@ from sentinel.core.keeping import Days
 from sentinel.core.kinds import Barrier
 from sentinel.keeper import Keeper
 from sentinel.storage import Storage
+from sentinel.supervise import take_turns_quickly
 from sync.ledger import LedgerWriter
 from sync.stamp import now_stamp
 from sync.vault import Vault
@@ -75,7 +76,7 @@ class Writer:
         token = f"{self._args.life}:{number}"
         big = self._chance.random() < self._args.huge
         entry = Barrier(event="passed", after=token + "x" * HUGE_BYTES if big else token)
-        waits = self._chance.random() < 0.5
+        waits = self._chance.random() < self._args.waits
         personal = {"name": "样本"} if self._vault and waits else None
         wall_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
         if waits:
@@ -99,10 +100,12 @@ class Writer:
 
 def main(argv: list[str]) -> None:
     """Run the writer of these arguments."""
+    take_turns_quickly()  # as the gate does
     parser = argparse.ArgumentParser()
     for name in ("state", "words", "life"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--per-s", type=float, default=30.0)
+    parser.add_argument("--waits", type=float, default=0.5)
     parser.add_argument("--huge", type=float, default=0.0)
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--quiet", action="store_true")
