@@ -14,6 +14,16 @@ settings.register_profile("house", deadline=None, derandomize="CI" in os.environ
 settings.load_profile("house")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make each worker a session of its own: Linux shares processors out by sessions (sched(7), "autogroup").
+
+    The gates that tests start are such sessions too. Workers in one session together would have the share of one of
+    them, and what a test plays itself (a device that must answer in time) would be late for no fault of its own.
+    """
+    if hasattr(config, "workerinput") and os.getsid(0) != os.getpid():
+        os.setsid()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let workers begin with the files that ask for the longest time-outs: what begins last is waited for alone."""
     if not hasattr(config, "workerinput"):
