@@ -323,7 +323,7 @@ class Forwarder:
             self._shrink = max(0, self._shrink - 1)
         self._street_is_there()
         self._land(receipt.batch)
-        self._send_again(self._teller.question.lost(receipt))
+        self._send_again(self._teller.lost(receipt, self._outbox.spans, self._cursor, self._clock()))
         if flight is not None and flight.id in self._flights and any(one.key is None for one in receipt.refused):
             self._doubt(flight, next(one.reason for one in receipt.refused if one.key is None))
 

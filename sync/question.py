@@ -34,15 +34,22 @@ class Question:
         return cls(word=word, before={known.epoch: cursor.receipted(known.epoch).copy() for known in epochs})
 
     def lost(self, receipt: Receipt) -> dict[int, list[Run]]:
-        """Return what was receipted and is not held any more, when this receipt is the answer; else nothing.
+        """Return what was receipted when this was asked and is not held any more, when this receipt is the answer.
 
         Of an epoch with so many holes that the answer leaves runs out, nothing is said.
         """
+        return self._missing(receipt, self.before)
+
+    def doubted(self, receipt: Receipt, cursor: Held) -> bool:
+        """Tell whether the answer lacks what is receipted now: lost, or another worker was faster. Ask anew to know."""
+        return bool(self._missing(receipt, {epoch: cursor.receipted(epoch) for epoch in self.before}))
+
+    def _missing(self, receipt: Receipt, receipted: Mapping[int, Runs]) -> dict[int, list[Run]]:
         if receipt.answers != self.word:
             return {}
         said = {one.epoch: one for one in receipt.epochs}
         lost = {}
-        for epoch, before in self.before.items():
+        for epoch, before in receipted.items():
             told = said.get(epoch)
             if told is not None and told.part:
                 continue
