@@ -196,7 +196,8 @@ def test_where_the_streets_keys_are_known_a_forged_cursor_drops_nothing(tmp_path
     with small_disk(tmp_path) as disk:
         stand = Stand(disk, proof_of=proof_of(tmp_path / "street.pub", str(gate)))
         while stand.storage.fill < 0.96:
-            stand.keep(FAULT, 100)
+            stand.keep(FAULT, 40)
+            stand.look()
         stand.wall_ns += 400 * DAY_NS
         stand.receipt_all()  # as whoever has taken the uplink over would write it
         stand.look()
