@@ -20,6 +20,7 @@ from sync.entry import Entry, Key, entry_hash
 from sync.errors import LedgerFromTheFuture, LedgerUnavailable, SyncError
 from sync.events import Event, read_events
 from sync.gapped import Gap, Gaps, chain_breaks
+from sync.runs import Run
 
 Answer = TypeVar("Answer")
 
@@ -151,6 +152,13 @@ class LedgerReader:
     def range(self, epoch: int, first: int, last: int) -> list[Entry]:
         """Return the entries of an epoch from `first` to `last`, both included; missing ones are missing."""
         return self._select("WHERE epoch = ? AND seq BETWEEN ? AND ? ORDER BY seq", (epoch, first, last))
+
+    def held(self, epoch: int) -> list[Run]:
+        """Return the runs of numbers that are here, of one epoch: the span of it without its gaps and holes."""
+        query = """SELECT min(seq), max(seq) FROM (
+            SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run FROM entries WHERE epoch = ?
+        ) GROUP BY run ORDER BY 1"""
+        return self._read(lambda ledger: [Run(*row) for row in ledger.execute(query, (epoch,))])
 
     def events(self, epoch: int, first: int, last: int, source: str, *, historical: bool) -> list[Event]:
         """Return the same entries ready for the road."""
