@@ -10,6 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,8 @@ _TRIES = 5  # each loses only to an owner that starts or stops within the same m
 _HEAD_BYTES = 400  # what the stamps, hashes and key of an entry add to its body in a message
 _VERIFY_ENTRIES = 500  # per read: some 5 ms, so that the log can be checkpointed in between
 _MAX_BREAKS = 100
+_COPY_PAGES = 128  # 256 KB at a time, then a pause: who copies waits, who writes does not
+_COPY_PAUSE_S = 0.002
 
 _EPOCHS = """WITH RECURSIVE known (epoch) AS (
     SELECT min(epoch) FROM entries
@@ -200,6 +203,23 @@ class LedgerReader:
         holes = gaps.damaged()
         pruned = sum(gap.count for gap in gaps) - sum(gap.count for gap in holes)
         return ChainReport(ok=not breaks, checked=checked, breaks=tuple(breaks), pruned=pruned, holes=holes)
+
+    def copy_to(self, target: Path) -> None:
+        """Write a copy of the ledger as it is at this moment, in small steps; its owner goes on appending meanwhile.
+
+        The copy lies in one snapshot: without it SQLite would begin again at each append. The log grows until the end.
+        Raises: LedgerUnavailable, LedgerDamaged.
+        """
+
+        def copy(ledger: sqlite3.Connection) -> None:
+            target.unlink(missing_ok=True)
+            ledger.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on the snapshot stands
+            with closing(self._connect(target, "rwc")) as fresh:
+                fresh.execute("PRAGMA synchronous = OFF")
+                ledger.backup(fresh, pages=_COPY_PAGES, sleep=_COPY_PAUSE_S, progress=lambda *_: pause.wait(_COPY_PAUSE_S))
+
+        pause = threading.Event()  # never set: SQLite's own pause is only for a busy source
+        self._read(copy)
 
     def _walk(self) -> Iterator[Entry]:
         key = None
