@@ -4,7 +4,7 @@ A process of its own (`sentinelctl backup make`, by sentinel-backup.timer): it w
 ledger and never writes it. What it knows is in `backup.json`, which status and doctor read. Names in the second place:
 
     STREET-SITE-GATE-000042.sentinel        whole, and proved by a restore before it got this name
-    STREET-SITE-GATE-000042.sentinel.part   being written; one of a maker that died is destroyed by the next
+    STREET-SITE-GATE-000042.sentinel.part   being written, or being destroyed; what a dead maker left goes at the next
 """
 
 import fcntl
@@ -128,7 +128,7 @@ def archives_in(folder: Path, settings: Settings) -> list[Archive]:
 
 
 def is_due(settings: Settings, state: State, now: Stamp) -> bool:
-    """Tell whether it is time. Within one boot by the clock that never jumps; a wall clock counts when it is trusted."""
+    """Tell whether it is time: within one boot by the clock that never jumps, else by a wall clock that is trusted."""
     every_ns = settings.backup.interval_hours * _HOUR_NS
     if state.must_forget or not state.number:
         return True
@@ -211,8 +211,12 @@ def forget_before(
 def destroy(path: Path) -> None:
     """Overwrite the key of an archive, then remove it: what a medium may keep of the rest opens with nothing.
 
+    Its name goes first, so that nobody takes the rest for a backup; killed here, the next maker ends it.
     Raises: OSError.
     """
+    if not path.name.endswith(PART):
+        path = path.rename(f"{path}{PART}")
+        _sync(path.parent)
     with path.open("r+b") as file:
         file.write(bytes(min(_HEAD_BYTES, path.stat().st_size)))
         file.flush()
@@ -252,8 +256,8 @@ def _make(settings: Settings, state: State, folder: Path, stamp: Callable[[], St
     final = folder / f"{_prefix(settings)}{number:06}{ENDING}"
     part = Path(f"{final}{PART}")
     began = stamp()
-    told = {"gate": _prefix(settings)[:-1], "number": number, "made_utc_s": began.wall_ns // 10**9,
-            "program": __version__}  # fmt: skip
+    made_utc_s = began.wall_ns // 10**9
+    told = {"gate": _prefix(settings)[:-1], "number": number, "made_utc_s": made_utc_s, "program": __version__}
     try:
         with work_folder(settings) as work:
             with part.open("xb") as file:
@@ -269,7 +273,7 @@ def _make(settings: Settings, state: State, folder: Path, stamp: Callable[[], St
         raise
     ended = stamp()
     return replace(
-        state, number=number, name=final.name, made_utc_s=told["made_utc_s"], proven_utc_s=ended.wall_ns // 10**9,
+        state, number=number, name=final.name, made_utc_s=made_utc_s, proven_utc_s=ended.wall_ns // 10**9,
         clock_trusted=began.clock_trusted, boot_id=began.boot_id, boot_ns=began.boot_ns, entries=manifest.entries,
         archive_bytes=final.stat().st_size, took_s=round((ended.boot_ns - began.boot_ns) / 1e9, 1),
         problem="", tried_utc_s=ended.wall_ns // 10**9,

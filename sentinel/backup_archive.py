@@ -62,8 +62,12 @@ def write_archive(settings: Settings, file: IO[bytes], public: bytes, told: Mapp
         with LedgerReader(settings.paths.ledger) as reader:
             reader.copy_to(copy)
         secrets = dict(_secrets(settings))
-        small = {MANIFEST: canonical(asdict(_manifest(told, copy, roster, secrets))),
-                 SETTINGS: _bytes_of(settings.source), SPOOL: spool, ALIKE: _bytes_of(settings.paths.alike)}  # fmt: skip
+        small = {
+            MANIFEST: canonical(asdict(_manifest(told, copy, roster, secrets))),
+            SETTINGS: _bytes_of(settings.source),
+            SPOOL: spool,
+            ALIKE: _bytes_of(settings.paths.alike),
+        }
         writer = SealedWriter(file, public, told)
         with tarfile.open(fileobj=writer, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
             for name, data in small.items():
@@ -181,7 +185,9 @@ def _prove_roster(path: Path, vault: Vault, manifest: Manifest) -> None:
         vault.unseal_bytes(*sample)
 
 
-def _manifest(told: Mapping[str, Any], ledger: Path, roster: IO[bytes] | None, secrets: Mapping[str, bytes]) -> Manifest:
+def _manifest(
+    told: Mapping[str, Any], ledger: Path, roster: IO[bytes] | None, secrets: Mapping[str, bytes]
+) -> Manifest:
     with LedgerReader(ledger) as reader:
         tip, entries = reader.newest(1), reader.count()
     people = 0

@@ -152,10 +152,9 @@ class Cursor:
         return tuple(sorted(letters, key=lambda letter: letter.key))
 
     def beyond(self, spans: Iterable[Span]) -> tuple[int, int]:
-        """Return how many receipted entries lie past the ends of these epochs, and the highest epoch there are any of."""
+        """Return how many receipted entries lie past the ends of these epochs, and the highest epoch of all receipts."""
         ends = {span.epoch: span.last_seq for span in spans}
-        past = sum(run.last - max(run.first - 1, ends.get(epoch, 0))
-                   for epoch, runs in self._receipted.items() for run in runs if run.last > ends.get(epoch, 0))  # fmt: skip
+        past = sum(runs.count(ends.get(epoch, 0) + 1, runs.last) for epoch, runs in self._receipted.items())
         return past, max((epoch for epoch, runs in self._receipted.items() if len(runs)), default=0)
 
     def pending(self, ledger: Spans) -> Balance:

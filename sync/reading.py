@@ -9,6 +9,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -216,9 +217,8 @@ class LedgerReader:
             ledger.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on the snapshot stands
             with closing(self._connect(target, "rwc")) as fresh:
                 fresh.execute("PRAGMA synchronous = OFF")
-                ledger.backup(fresh, pages=_COPY_PAGES, sleep=_COPY_PAUSE_S, progress=lambda *_: pause.wait(_COPY_PAUSE_S))
+                ledger.backup(fresh, pages=_COPY_PAGES, progress=lambda *_: time.sleep(_COPY_PAUSE_S))
 
-        pause = threading.Event()  # never set: SQLite's own pause is only for a busy source
         self._read(copy)
 
     def _walk(self) -> Iterator[Entry]:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
@@ -85,7 +85,7 @@ class SealedWriter:
         start = MAGIC + _LENGTH.pack(len(header)) + header
         file.write(start)
         self._pieces = _PieceWriter(file, self.key, hashlib.sha256(start).digest())
-        self._zstd = ZstdCompressor(level=_LEVEL).stream_writer(self._pieces, closefd=False)
+        self._zstd = ZstdCompressor(level=_LEVEL).stream_writer(cast(IO[bytes], self._pieces), closefd=False)
 
     def write(self, data: bytes) -> int:
         """Take some bytes.
@@ -174,7 +174,7 @@ def opened(file: IO[bytes], head: Head, key: bytes) -> Iterator[IO[bytes]]:
 
     pieces = _PieceReader(file, key, head.sha256)
     try:
-        with ZstdDecompressor().stream_reader(pieces, closefd=False) as stream:
+        with ZstdDecompressor().stream_reader(cast(IO[bytes], pieces), closefd=False) as stream:
             yield stream
             while stream.read(_PIECE_BYTES):
                 pass

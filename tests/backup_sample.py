@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sentinel import backup, roster
+from sentinel.core.errors import Unavailable
 from sentinel.settings import load
 from sync.entry import Draft
 from sync.ledger import LedgerReader, LedgerWriter
@@ -103,8 +104,8 @@ class Box:
         """Append passages with personal parts in an epoch of their own; return their keys."""
         with LedgerWriter.open(self.settings.paths.ledger, vault=self.vault) as writer:
             drafts = (
-                Draft(kind="passage", version=1, body={"outcome": "open", "n": n}, request=f"{prefix}-{writer.epoch}-{n}",
-                      personal={"name": NAME, "number": NUMBER})
+                Draft(kind="passage", version=1, body={"outcome": "open", "n": n},
+                      request=f"{prefix}-{writer.epoch}-{n}", personal={"name": NAME, "number": NUMBER})
                 for n in range(count)
             )  # fmt: skip
             return [str(writer.append(draft, 10.0).key) for draft in drafts]
@@ -152,7 +153,7 @@ class Box:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
         try:
             backup.make(self.settings, elsewhere=here)
-        except Exception as error:
+        except Unavailable as error:
             return str(error)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
