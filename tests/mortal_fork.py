@@ -1,4 +1,7 @@
-"""Fork a child that dies by SIGKILL at its n-th step of files: an open, lock, rename, removal, folder or database."""
+"""Fork a child that dies by SIGKILL at its n-th step of files: an open, lock, rename, removal, folder or database.
+
+A fork, not a spawn: a campaign of hundreds of deaths is to end within seconds. Call it with no thread of ours alive.
+"""
 
 import os
 import signal
@@ -8,8 +11,11 @@ from collections.abc import Callable
 STEPS = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "fcntl.flock", "sqlite3.connect"})
 
 
-def dies(act: Callable[[], object], die_at: int) -> bool:
-    """Run `act` in a child; return whether it died at that step. A child that fails by itself fails the test."""
+def dies(act: Callable[[], object], die_at: int | str) -> bool:
+    """Run `act` in a child; return whether it died at that step, or at its first renaming to a path with that end.
+
+    A child that fails by itself fails the test.
+    """
     child = os.fork()
     if child == 0:
         code = 1
@@ -46,14 +52,15 @@ def steps_of(act: Callable[[], object]) -> int:
     return int(said)
 
 
-def _arm(die_at: int) -> None:
+def _arm(die_at: int | str) -> None:
     steps = 0
 
-    def hook(event: str, _args: object) -> None:
+    def hook(event: str, args: tuple[object, ...]) -> None:
         nonlocal steps
         if event in STEPS:
             steps += 1
-            if steps == die_at:
+            named = isinstance(die_at, str) and event == "os.rename" and str(args[1]).endswith(die_at)
+            if named or steps == die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)

@@ -4,11 +4,12 @@ import json
 import os
 import random
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from backup_sample import CANARIES, Box, here
+from backup_sample import CANARIES, Box, here, in_memory
 
 from sentinel import backup
 from sentinel.core.errors import DataError, Unavailable
@@ -21,8 +22,9 @@ HOUR_NS = 3600 * 10**9
 
 
 @pytest.fixture
-def box(tmp_path) -> Box:
-    return Box(tmp_path)
+def box() -> Iterator[Box]:
+    with in_memory() as folder:
+        yield Box(folder)
 
 
 def names(box: Box) -> list[str]:
