@@ -186,6 +186,7 @@ class Uplink:
     ca_file: Path | None = setting(None)
     cert_file: Path | None = setting(None)
     key_file: Path | None = setting(None)
+    street_keys: Path | None = setting(None)  # whose receipts, rosters, policies and commands are believed
     keepalive_s: int = setting(30, least=5, most=300, unit="s")
     batch_entries: int = setting(200, least=1, most=1000, unit="entries")
     batch_bytes: int = setting(64_000, least=4_000, most=128_000, unit="bytes")  # every broker takes 128 kB

@@ -1,6 +1,7 @@
 """Make files appear whole and their names last: what a power cut may otherwise undo."""
 
 import os
+import threading
 from pathlib import Path
 
 
@@ -17,6 +18,25 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
         os.fsync(file.fileno())
     os.rename(draft, path)
     sync_folder(path.parent)
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """Write a file, for its owner's eyes, that appears whole or not at all and never twice; tell whether it is ours.
+
+    Of two makers the first wins. Folders above it are made, for their owner alone.
+    Raises: OSError.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_whole(draft, data)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    sync_folder(path.parent)
+    return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@
     ├── LedgerFromTheFuture   a newer program wrote this file
     ├── AppendLate            the entry is queued and not yet durable within the bound asked for
     ├── VaultError            a key is missing or does not open what it should
+    ├── IdentityError         a signature or a sealed part is not what it should be, or a key is missing
     ├── WireError             a message does not follow the contract
     └── BrokerError           the broker cannot be reached or refused us
 """
@@ -33,6 +34,10 @@ class AppendLate(SyncError):
 
 class VaultError(SyncError):
     """A key is missing or does not open what it should."""
+
+
+class IdentityError(SyncError):
+    """A signature or a sealed part is not what it should be, or a key is missing."""
 
 
 class WireError(SyncError):

@@ -25,7 +25,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sync import schema
-from sync.disk import sync_folder, write_whole
+from sync.disk import write_new
 from sync.entry import canonical
 from sync.errors import VaultError
 
@@ -245,18 +245,8 @@ def _open_sealed(cipher: AESGCM, sealed: bytes, key_name: str) -> bytes:
 
 
 def _make_key_file(path: Path, key: bytes) -> None:
-    """Write a key file that appears whole or not at all, and never twice: the first of two makers wins."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(draft, key)
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-        finally:
-            draft.unlink()
-        sync_folder(path.parent)
+        write_new(path, key)
     except OSError as error:
         raise VaultError(f"cannot make {path}: {error}; check the folder's permissions") from error
 

@@ -59,6 +59,7 @@ _LIBRARY_EXIT_CODES = {
     "sync.errors.LedgerDamaged": 65,
     "sync.errors.LedgerFromTheFuture": 78,
     "sync.errors.VaultError": 65,
+    "sync.errors.IdentityError": 65,
     "sync.errors.BrokerError": 69,
 }
 
