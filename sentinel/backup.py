@@ -251,7 +251,7 @@ def work_folder(settings: Settings) -> Iterator[Path]:
 def _make(settings: Settings, state: State, folder: Path, stamp: Callable[[], Stamp]) -> State:
     public = _public(settings)
     _sweep(settings, folder)
-    _require_room(settings)
+    require_room(settings)
     number = max([state.number, *(one.number for one in archives_in(folder, settings))]) + 1
     final = folder / f"{_prefix(settings)}{number:06}{ENDING}"
     part = Path(f"{final}{PART}")
@@ -301,12 +301,16 @@ def _sweep(settings: Settings, folder: Path) -> None:
         destroy(path)
 
 
-def _require_room(settings: Settings) -> None:
+def require_room(settings: Settings, spare_bytes: int = _SPARE_BYTES) -> None:
+    """Refuse to copy the ledger where that would leave the gate short of room.
+
+    Raises: Unavailable.
+    """
     ledger = settings.paths.ledger
     size = sum(path.stat().st_size for path in (ledger, Path(f"{ledger}-wal"), settings.paths.roster) if path.exists())
     free = shutil.disk_usage(ledger.parent).free
-    if free < size + _SPARE_BYTES:
-        raise Unavailable(f"a backup needs {(size + _SPARE_BYTES) >> 20} MB free on the disk of {ledger}, there are "
+    if free < size + spare_bytes:
+        raise Unavailable(f"a backup needs {(size + spare_bytes) >> 20} MB free on the disk of {ledger}, there are "
                           f"{free >> 20}; make room")  # fmt: skip
 
 

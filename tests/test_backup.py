@@ -209,6 +209,11 @@ def test_a_full_second_place_is_told_and_leaves_nothing_half(box):
     assert names(box) == ["330106-cuiyuan3-east-3-000001.sentinel"]
 
 
+def test_a_box_without_room_for_a_copy_says_how_much_it_needs(box):
+    with pytest.raises(Unavailable, match=r"needs 104\d\d\d\d MB free .*; make room"):
+        backup.require_room(box.settings, spare_bytes=1 << 40)
+
+
 def test_it_is_due_by_the_clock_that_never_jumps(box):
     now = Stamp(wall_ns=10**18, boot_ns=100 * HOUR_NS, boot_id="a", clock_trusted=True)
     made = backup.State(number=1, made_utc_s=10**9, clock_trusted=True, boot_id="a", boot_ns=100 * HOUR_NS)
