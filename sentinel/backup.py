@@ -94,9 +94,11 @@ def read_state(settings: Settings) -> State:
 
 
 def is_elsewhere(folder: Path, state_dir: Path) -> bool:
-    """Tell whether a folder lies on a medium of its own: that of an unplugged stick lies on the box's own disk."""
-    mount = _mount_of(folder)
-    return mount not in (Path("/"), _mount_of(state_dir))
+    """Tell whether a folder lies on a medium of its own: that of an unplugged stick lies on the box's own disk.
+
+    By the device, not by the mount point: systemd mounts the folders that a unit may write over themselves.
+    """
+    return folder.stat().st_dev not in (Path("/").stat().st_dev, state_dir.stat().st_dev)
 
 
 def place_of(settings: Settings, elsewhere: Callable[[Path, Path], bool] = is_elsewhere) -> Path:
@@ -144,6 +146,7 @@ def make_key(settings: Settings, *, replace_known: bool = False) -> bytes:
 
     Raises: DataError when there is one and it shall not be replaced, or it cannot be written.
     """
+    require_owner(settings)
     path = _public_path(settings)
     if path.exists() and not replace_known:
         raise DataError(f"{path} is there: backups are sealed to its other half; with --replace new ones to another")
@@ -167,7 +170,7 @@ def make(
     Raises: Unavailable when the second place is away, DataError or SyncError when what was written proves nothing: then
     every older backup is as it was, and the state says why.
     """
-    _require_owner(settings)
+    require_owner(settings)
     with _alone(settings):
         state = _known(settings)
         if only_if_due and not is_due(settings, state, stamp()):
@@ -192,13 +195,16 @@ def forget_before(
 ) -> State:
     """Destroy every backup that was made before this call, once a new one is proved: for who has destroyed keys.
 
-    Remembered first: where this fails or is killed, each later `make` takes it up, and doctor says so until then.
+    Where none was ever made it does nothing. It is remembered first: where this fails or is killed, each later `make`
+    takes it up, and doctor says so until then.
     Raises: what `make` raises.
     """
-    _require_owner(settings)
+    require_owner(settings)
     with _alone(settings):
         state = _known(settings)
         last = state.number
+        if not last and settings.backup.folder is None:
+            return state  # no backup was ever made
         with suppress(OSError, Unavailable):
             last = max([last, *(one.number for one in archives_in(place_of(settings, elsewhere), settings))])
         if last:
@@ -341,8 +347,11 @@ def _keep(settings: Settings, state: State) -> None:
     write_whole(state_path(settings), canonical({"schema": SCHEMA, **asdict(state)}), 0o640)
 
 
-def _require_owner(settings: Settings) -> None:
-    """Refuse another user: files of its own beside the ledger would lock the gate out."""
+def require_owner(settings: Settings) -> None:
+    """Refuse another user: files of its own beside the ledger would lock the gate out.
+
+    Raises: NotPermitted. Unavailable when there is no state to belong to anybody.
+    """
     folder = settings.paths.state_dir
     try:
         owner = folder.stat().st_uid
@@ -362,13 +371,6 @@ def _alone(settings: Settings) -> Iterator[None]:
 def _prefix(settings: Settings) -> str:
     gate = settings.gate
     return f"{gate.street}-{gate.site}-{gate.gate}-"
-
-
-def _mount_of(path: Path) -> Path:
-    path = path.resolve()
-    while not path.is_mount():
-        path = path.parent
-    return path
 
 
 def _sync(folder: Path) -> None:

@@ -95,12 +95,12 @@ def room(here: Here) -> Found:
 def backups(here: Here) -> Found:
     """Tell when the newest backup was proved by a test restore, and what stands in the way of the next."""
     wanted, state = here.settings.backup, backup.read_state(here.settings)
-    if wanted.folder is None:
-        return Found(level="warning", code="none")
     age_s = max(0.0, here.stamp.wall_ns / 1e9 - state.proven_utc_s)
     values = {"backup": state.name, "age_s": age_s, "proven_utc_s": state.proven_utc_s, "problem": state.problem}
     if state.must_forget:
         return Found(level="critical", code="forget", values={**values, "upto": state.forget_upto})
+    if wanted.folder is None:
+        return Found(level="warning", code="none")
     if not state.number:
         return Found(level="critical", code="failed" if state.problem else "never", values=values)
     if age_s > backup.STALE_AFTER * wanted.interval_hours * 3600:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from sentinel import __version__, backup_archive
-from sentinel.backup import open_archive
+from sentinel.backup import open_archive, require_owner
 from sentinel.backup_archive import ALIKE, ISSUERS, LEDGER, ROSTER, SECRETS, SETTINGS, SPOOL, Manifest
-from sentinel.core.errors import DataError, NotPermitted, Unavailable
+from sentinel.core.errors import DataError, Unavailable
 from sentinel.settings import Settings
 from sync import schema
 from sync.cursor import Cursor
@@ -67,9 +67,8 @@ def restore(
 
     Raises: DataError, SyncError when the archive is not whole: nothing has changed then. Unavailable, NotPermitted.
     """
+    require_owner(settings)
     state = settings.paths.state_dir
-    if os.geteuid() != state.stat().st_uid:
-        raise NotPermitted(f"{state} belongs to another user; run it as that one: sudo -u sentinel sentinelctl …")
     try:
         finish(settings)
         _require_one_disk(settings)
@@ -171,7 +170,7 @@ def _write_small(settings: Settings, draft: Path, small: dict[str, bytes]) -> No
     (draft / ISSUERS).mkdir(mode=0o700, parents=True)
     importing = Path(f"{settings.paths.spool}.importing")
     # The spool of this box stays where it is; what was spooled twice comes home once, by its request.
-    spooled = b"\n".join(filter(None, (small[SPOOL], importing.read_bytes() if importing.exists() else b"")))
+    spooled = b"\n".join(filter(None, (small.get(SPOOL), importing.read_bytes() if importing.exists() else b"")))
     named = {name: data for name, data in small.items() if name not in (backup_archive.MANIFEST, SPOOL)}
     for name, data in {**named, _IMPORTING: spooled}.items():
         if data or name not in (_IMPORTING, ALIKE):

@@ -128,6 +128,15 @@ def test_forgetting_waits_for_the_place_to_come_back_and_is_told(box):
     assert numbers(box) == [2]
 
 
+def test_where_no_backup_was_ever_made_there_is_nothing_to_forget(box):
+    wanted = replace(box.settings, backup=replace(box.settings.backup, folder=None))
+    assert not backup.forget_before(wanted).must_forget
+    make(box)
+    with pytest.raises(Unavailable, match="no backup is wanted"):
+        backup.forget_before(wanted)
+    assert backup.read_state(box.settings).must_forget, "one was made: it holds what was destroyed"
+
+
 def test_a_place_that_is_away_is_told_and_nothing_is_written_on_the_boxs_own_disk(box):
     make(box)
     for away in (lambda *_: False, backup.is_elsewhere):
@@ -146,6 +155,8 @@ def test_a_place_that_is_away_is_told_and_nothing_is_written_on_the_boxs_own_dis
 def test_a_medium_is_told_from_the_folder_it_hangs_in(tmp_path):
     assert backup.is_elsewhere(Path("/proc/self"), tmp_path)
     assert not backup.is_elsewhere(Path("/"), tmp_path)
+    assert not backup.is_elsewhere(Path("/etc"), tmp_path), "as the folder of a stick that is not plugged in"
+    (tmp_path / "media").mkdir()
     assert not backup.is_elsewhere(tmp_path / "media", tmp_path)
 
 

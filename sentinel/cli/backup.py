@@ -13,7 +13,7 @@ from sentinel.cli import add_nouns, add_verb, render
 from sentinel.core.errors import DataError, Unavailable, UsageError
 from sentinel.i18n import text
 from sentinel.phrases import local, span
-from sentinel.settings import Settings, load
+from sentinel.settings import load
 
 _SCHEMA = "sentinel.backup/1"
 
@@ -155,6 +155,7 @@ def run_verify(args: argparse.Namespace) -> int:
     from sync.sealed import key_of, read_head
 
     settings = load(args.config)
+    backup.require_owner(settings)
     key = _key(args)
     with _read(args.backup), args.backup.open("rb") as file:
         opens = key_of(read_head(file), key)
@@ -168,11 +169,11 @@ def run_restore(args: argparse.Namespace) -> int:
     """Hold the barrier, show what would come back, and with a yes exchange it."""
     from drivers.errors import BarrierBusy
     from drivers.lock import BarrierLock
-    from sentinel import restoring
+    from sentinel import backup, restoring
 
     settings = load(args.config)
+    backup.require_owner(settings)  # before the lock: one that another user made would keep the gate out
     key = _key(args)
-    _require_state(settings)
     lock = BarrierLock(settings.paths.barrier_lock)
     try:
         lock.acquire()
@@ -229,11 +230,6 @@ def _key(args: argparse.Namespace) -> bytes:
         return bytes.fromhex("".join(said.replace("-", "").split()))
     except ValueError:
         raise UsageError("a recovery key is 64 hexadecimal digits; look whether one was missed") from None
-
-
-def _require_state(settings: Settings) -> None:
-    if not settings.paths.state_dir.is_dir():
-        raise Unavailable(f"{settings.paths.state_dir} is not there; first: systemd-tmpfiles --create")
 
 
 @contextmanager

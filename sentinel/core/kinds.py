@@ -249,7 +249,7 @@ class Start:
     KIND: ClassVar[str] = "start"
     VERSION: ClassVar[int] = 1
     version: str
-    owner: str  # "gate" or "one-shot"
+    owner: str  # "gate", "one-shot", or "restore": what follows is a backup that was put back
     previous_epoch: str | None
     previous_last_seq: int | None
     config_sha256: str | None = None

@@ -5,13 +5,18 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from backup_sample import Box
+from cli_sample import BEHIND, EVEN, LEDGER, WELL, status
 
 from drivers.lock import BarrierLock
 from sentinel import backup, cli
+from sentinel.cli.doctor import _said as doctor_lines
+from sentinel.cli.render import Style
+from sentinel.condition import Ledger, Process, Uplink
 from sentinel.doctor import LOOKS, Found, Here, examine
 from sentinel.settings import load
 from sync.sealed import public_of
@@ -185,3 +190,26 @@ def test_doctor_tells_of_what_a_restore_set_aside(box, ctl, key_file):
     ctl("backup", "make")
     assert ctl("backup", "restore", box.archive(1), "--key-file", key_file, "--yes")[0] == 0
     assert "before-restore-1" in ctl("doctor")[1]
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_every_finding_of_doctor_has_words_and_every_trouble_a_next_thing(box, lang):
+    processes = [
+        *(replace(WELL, mode=mode) for mode in ("automatic", "assisted", "manual", "unknown")),
+        *(replace(WELL, ledger_fill=fill) for fill in (0.5, 0.9, 1.0)),
+        *(Process(alive=False, silence=why) for why in ("not-running", "not-permitted", "hung", "refused")),
+    ]
+    uplinks = [Uplink(state=state) for state in ("connected", "offline", "dead", "never", "unreadable")]
+    ledgers = [LEDGER, replace(LEDGER, chain="broken"), replace(LEDGER, holes=3), Ledger(readable=False, problem="x")]
+    balances = [EVEN, BEHIND, replace(EVEN, holds=False)]
+    statuses = [
+        *(status(process=one) for one in processes),
+        *(status(uplink=one) for one in uplinks),
+        *(status(ledger=one) for one in ledgers),
+        *(status(balance=one) for one in balances),
+    ]
+    style = Style(plain=True)
+    for one in statuses:
+        for line in examine(Here(box.settings, gather=lambda _settings, one=one: one)):
+            said = doctor_lines(line, lang, style)
+            assert len(said) == (1 if line.found.level == "ok" else 2), line
