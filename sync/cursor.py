@@ -202,6 +202,12 @@ class Cursor:
         letters = (letter for epoch in self._refused.values() for letter in epoch.values())
         return tuple(sorted(letters, key=lambda letter: letter.key))
 
+    def beyond(self, spans: Iterable[Span]) -> tuple[int, int]:
+        """Return how many receipted entries lie past the ends of these epochs, and the highest epoch receipted."""
+        ends = {span.epoch: span.last_seq for span in spans}
+        past = sum(runs.count(ends.get(epoch, 0) + 1, runs.last) for epoch, runs in self._receipted.items())
+        return past, max((epoch for epoch, runs in self._receipted.items() if len(runs)), default=0)
+
     def pending(self, ledger: Spans) -> Balance:
         """Return where every entry of this ledger stands."""
         return self.balance(ledger.epochs())

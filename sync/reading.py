@@ -9,8 +9,12 @@ import hashlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -28,6 +32,9 @@ _TRIES = 5  # each loses only to an owner that starts or stops within the same m
 _HEAD_BYTES = 400  # what the stamps, hashes and key of an entry add to its body in a message
 _VERIFY_ENTRIES = 500  # per read: some 5 ms, so that the log can be checkpointed in between
 _MAX_BREAKS = 100
+_COPY_PAGES = 128  # 256 KB at a time, then a pause: 16 MB a second are about what a flash card can write
+_COPY_PAUSE_S = 0.016
+_COPY_SYNC_STEPS = 32  # 8 MB: more of it would stand in the card's queue before the next append
 
 _EPOCHS = """WITH RECURSIVE known (epoch) AS (
     SELECT min(epoch) FROM entries
@@ -214,6 +221,22 @@ class LedgerReader:
         pruned = sum(gap.count for gap in gaps) - sum(gap.count for gap in holes)
         return ChainReport(ok=not breaks, checked=checked, breaks=tuple(breaks), pruned=pruned, holes=holes)
 
+    def copy_to(self, target: Path) -> None:
+        """Write a copy of the ledger as it is at this moment, in small steps; its owner goes on appending meanwhile.
+
+        The copy lies in one snapshot: without it SQLite would begin again at each append. The log grows until the end.
+        Raises: LedgerUnavailable, LedgerDamaged.
+        """
+
+        def copy(ledger: sqlite3.Connection) -> None:
+            target.unlink(missing_ok=True)
+            ledger.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on the snapshot stands
+            with closing(self._connect(target, "rwc")) as fresh, target.open("rb") as file:
+                fresh.execute("PRAGMA synchronous = OFF")
+                ledger.backup(fresh, pages=_COPY_PAGES, progress=partial(_after_step, file.fileno(), count()))
+
+        self._read(copy)
+
     def _walk(self) -> Iterator[Entry]:
         key = None
         while entries := self.after(key, _VERIFY_ENTRIES):
@@ -311,6 +334,13 @@ class LedgerReader:
         except OSError as error:
             raise LedgerUnavailable(f"cannot look at {self.path}: {error}; check the permissions") from error
         return _View(file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, immutable=True)
+
+
+def _after_step(descriptor: int, steps: Iterator[int], _status: int, left: int, _pages: int) -> None:
+    if next(steps) % _COPY_SYNC_STEPS == _COPY_SYNC_STEPS - 1:
+        os.fdatasync(descriptor)
+    if left:
+        time.sleep(_COPY_PAUSE_S)
 
 
 def _gaps(ledger: sqlite3.Connection) -> Gaps:
