@@ -118,8 +118,8 @@ class Mark:
     day: date
 
 
-def mark_of(path: Path) -> Mark | None:
-    """Return the mark of the published roster, or None while there is none.
+def mark_of(path: Path, day: date | None = None) -> Mark | None:
+    """Return the mark of the published roster on a day (None: today), or None while there is none.
 
     Raises: DataError when the disk does not say.
     """
@@ -129,7 +129,7 @@ def mark_of(path: Path) -> Mark | None:
         return None
     except OSError as error:
         raise DataError(f"{path} cannot be looked at ({error}); check the disk and its permissions") from error
-    return Mark(stat.st_ino, stat.st_mtime_ns, date.today())
+    return Mark(stat.st_ino, stat.st_mtime_ns, day or date.today())
 
 
 def load(path: Path, vault: Vault, *, templates: bool = True, day: date | None = None) -> dict[str, Member]:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sentinel.clocks import GateClock
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
@@ -89,6 +90,7 @@ def serve(args: argparse.Namespace) -> int:
         clean_start=False,
         session_expiry_s=SESSION_S,
         manual_ack=True,
+        doubted=GateClock().doubted,
     )
     spare_the_collector()
     with Store(_store(args)) as store:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from sentinel import clocks
 from sentinel.core.retry import Backoff
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
@@ -96,6 +97,7 @@ class Uplink:
                 key_file=way.key_file,
             ),
             keepalive_s=way.keepalive_s,
+            doubted=partial(clocks.doubted, settings.paths.ledger),
         )
         self._forwarder = Forwarder(
             reader,

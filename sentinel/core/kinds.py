@@ -299,16 +299,34 @@ class Unkept:
     since_utc_s: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """The wall clock became good, was set, or is good no longer. By these, other entries are dated: `sync/dating.py`.
+
+    Unit: numbers above 2**53 are text; `offset_ns` is wall clock less boot-time clock, read at the same moment.
+    """
+
+    KIND: ClassVar[str] = "clock"
+    VERSION: ClassVar[int] = 1
+    why: str  # trusted, jump, periodic or lost
+    boot_id: str
+    offset_ns: str
+    jumped_ns: str  # how far the clock was set since the last such entry, forward positive
+    synchronised: bool  # as the kernel says
+    max_error_us: int  # of the wall clock, as its time source told the kernel
+    est_error_us: int
+
+
 AnyKind = (
     Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | TemplateChange | GalleryMove
-    | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept
+    | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept | Clock
 )  # fmt: skip
 
 ALL: dict[str, type] = {
     kind.KIND: kind
     for kind in (
         Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, TemplateChange, GalleryMove,
-        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept,
+        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept, Clock,
     )
 }
 
