@@ -198,13 +198,13 @@ class Source(Protocol):
         """Return the entries of a kind in these epochs."""
 
 
-def dating_of(source: Source, stamps: Iterable[Stamp]) -> Dating:
-    """Return what dates these stamps, reading no more than that takes: nothing while all were stamped in good time.
+def dating_of(source: Source, stamps: Iterable[Stamp], *, always: bool = False) -> Dating:
+    """Return what dates these stamps. While all were stamped in good time it reads nothing, unless told to.
 
     Raises: LedgerUnavailable, LedgerDamaged.
     """
     stamps = list(stamps)
-    if all(stamp.clock_trusted for stamp in stamps):
+    if not always and all(stamp.clock_trusted for stamp in stamps):
         return Dating(())
     wanted = {stamp.boot_id for stamp in stamps}
     ends = source.ends()

@@ -118,7 +118,7 @@ def known_time(
         passed.append(stamp.wall_ns)
     if carried is not None:  # the newest trusted word of this boot: it goes before what older ones and files say
         return KnownTime(ns=carried.wall_ns + now.boot_ns - carried.boot_ns, exact=True)
-    return KnownTime(ns=max(ns for ns in passed if ns < LATEST_NS))
+    return KnownTime(ns=max((ns for ns in passed if ns < LATEST_NS), default=0))
 
 
 def _mtime_ns(path: Path) -> int:

@@ -120,17 +120,19 @@ def test_doubt_about_the_time_excuses_nothing_else(connect, tmp_path):
 
 
 DATES = st.tuples(st.integers(0, 200), st.integers(1, 100)).map(lambda pair: (pair[0], pair[0] + pair[1]))
-CHAINS = st.lists(DATES.map(lambda d: Validity(subject="x", begins_ns=d[0] * 10**12, ends_ns=d[1] * 10**12)), min_size=1)
+STEP_NS = 10**12  # farther apart than the minutes that an exactly known time allows
+VALID = DATES.map(lambda dates: Validity(subject="x", begins_ns=dates[0] * STEP_NS, ends_ns=dates[1] * STEP_NS))
+CHAINS = st.lists(VALID, min_size=1)
 
 
 @given(chain=CHAINS, known=st.integers(0, 320))
 def test_a_chain_passes_when_it_can_be_valid_now_and_only_then(chain, known):
     """By an oracle that tries every moment."""
-    moments = [ns * 10**12 for ns in range(known, 321)]
+    moments = [ns * STEP_NS for ns in range(known, 321)]
     can = any(all(one.begins_ns <= now <= one.ends_ns for one in chain) for now in moments)
-    assert can == passes(chain, KnownTime(ns=known * 10**12))
-    valid_now = all(one.begins_ns <= known * 10**12 <= one.ends_ns for one in chain)
-    assert valid_now == passes(chain, KnownTime(ns=known * 10**12, exact=True))  # moments are farther apart than minutes
+    assert can == passes(chain, KnownTime(ns=known * STEP_NS))
+    valid_now = all(one.begins_ns <= known * STEP_NS <= one.ends_ns for one in chain)
+    assert valid_now == passes(chain, KnownTime(ns=known * STEP_NS, exact=True))
 
 
 def passes(chain: list[Validity], known: KnownTime) -> bool:
