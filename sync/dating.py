@@ -5,8 +5,9 @@ no such. Entries are never edited: what is worked out is a second time beside th
 A street in another language does the same by docs/messages.md, "Time".
 """
 
+import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -17,6 +18,8 @@ from sync.stamp import UNKNOWN_BOOT
 
 AGREES_NS = 50_000_000  # a stamp that is no further from its anchors than this is as good as they are
 QUARTZ_PPM = 50  # how far a clock that nobody disciplines may stray from its anchor
+_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_MOST_ERROR_US = 16_000_000  # the kernel counts no further
 SLEWED_PPM = 500  # the most by which drift can set two anchors of a boot apart; beyond it the earlier one was wrong
 
 
@@ -62,8 +65,12 @@ class _Boot:
 class Dating:
     """The boots of one gate, in their order, as some of its entries tell of them."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        """Read these entries: the more of them, the narrower the bounds; `clock` and `start` entries tell the most."""
+    def __init__(self, entries: Iterable[Entry], whole: Container[str] | None = None) -> None:
+        """Read these entries: the more of them, the narrower the bounds; `clock` and `start` entries tell the most.
+
+        `whole` are the boots of which every `clock` entry is among them (None: all boots); a stamp of another boot that
+        was trusted is left as it is.
+        """
         self._boots: dict[str, _Boot] = {}
         order: list[str] = []
         by_epoch: dict[int, list[Entry]] = {}
@@ -74,7 +81,7 @@ class Dating:
             by_epoch.setdefault(entry.key.epoch, []).append(entry)
         for held in by_epoch.values():
             _place(order, held)
-        self._told = {name for name, boot in self._boots.items() if boot.anchors}  # by entries of kind `clock`
+        self._told = {name for name, boot in self._boots.items() if boot.anchors and (whole is None or name in whole)}
         for boot in self._boots.values():
             boot.anchors = _agreeing(boot.anchors or boot.stamps)
         self._bound([self._boots[name] for name in order])
@@ -120,14 +127,20 @@ class Dating:
 
 
 def anchor_in(entry: Entry) -> Anchor | None:
-    """Return the anchor in an entry of kind `clock`; None when its clock was not trusted, or its body is no anchor."""
-    said = entry.data
+    """Return the anchor in an entry of kind `clock`.
+
+    None when its clock was not trusted, or when what its body says is not what its own stamp says: then it is no better
+    than any other entry.
+    """
+    said, stamp = entry.data, entry.stamp
     offset, error_us = said.get("offset_ns"), said.get("est_error_us", 0)
-    if not entry.stamp.clock_trusted or said.get("boot_id") != entry.stamp.boot_id:
+    if not stamp.clock_trusted or said.get("boot_id") != stamp.boot_id:
         return None
-    if not isinstance(offset, str) or not offset.lstrip("-").isdecimal() or type(error_us) is not int:
+    if not isinstance(offset, str) or not _NUMBER.fullmatch(offset) or type(error_us) is not int:
         return None
-    return Anchor(boot_ns=entry.stamp.boot_ns, offset_ns=int(offset), error_ns=error_us * 1_000)
+    if abs(int(offset) - (stamp.wall_ns - stamp.boot_ns)) > AGREES_NS:
+        return None
+    return Anchor(boot_ns=stamp.boot_ns, offset_ns=int(offset), error_ns=min(max(error_us, 0), _MOST_ERROR_US) * 1_000)
 
 
 def _by_anchors(stamp: Stamp, anchors: Sequence[Anchor]) -> Dated:
@@ -189,7 +202,7 @@ def _key(entry: Entry) -> Key:
 
 
 class Source(Protocol):
-    """Where entries are looked up: `sync.reading.LedgerReader` at the gate, `sync.gaps` at the street."""
+    """Where entries are looked up: `sync.reading.LedgerReader` at the gate, `sync.street_times` at the street."""
 
     def ends(self) -> Sequence[Entry]:
         """Return the first and the last entry of every epoch."""
@@ -206,7 +219,7 @@ def dating_of(source: Source, stamps: Iterable[Stamp], *, always: bool = False) 
     stamps = list(stamps)
     if not always and all(stamp.clock_trusted for stamp in stamps):
         return Dating(())
-    wanted = {stamp.boot_id for stamp in stamps}
+    wanted = {stamp.boot_id for stamp in stamps if always or not stamp.clock_trusted}
     ends = source.ends()
     theirs = {entry.key.epoch for entry in ends if entry.stamp.boot_id in wanted}
-    return Dating([*ends, *source.of_kind(KIND, theirs)])
+    return Dating([*ends, *source.of_kind(KIND, theirs)], wanted)

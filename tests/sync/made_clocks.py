@@ -7,7 +7,7 @@ from sync.entry import Entry, Key, Stamp, canonical, make_epoch
 from sync.stamp import KernelClock
 
 SECOND = 1_000_000_000
-TRUE_NS = 1_795_000_000 * SECOND  # November 2026: when the box was first switched on, in truth
+TRUE_NS = 1_800_000_000 * SECOND  # January 2027: when the box was first switched on, in truth
 IN_1970 = 40 * SECOND
 IN_2099 = 4_070_908_800 * SECOND
 

@@ -181,7 +181,10 @@ def test_boots_without_a_name_are_not_taken_for_one():
     assert Dating(entries).when(stamps[0]).quality is Quality.UNKNOWN
 
 
-@pytest.mark.parametrize("body", [{}, {"offset_ns": 5}, {"offset_ns": "x"}, {"offset_ns": "5", "boot_id": "another"}])
+@pytest.mark.parametrize("body", [
+    {}, {"offset_ns": 5}, {"offset_ns": "x"}, {"offset_ns": "9" * 5000}, {"offset_ns": "5"},
+    {"offset_ns": str(TRUE_NS), "boot_id": "another"},
+])  # fmt: skip
 def test_a_strange_anchor_is_none(body):
     box = Box()
     box.boot()
