@@ -128,6 +128,20 @@ def test_the_bounds_are_as_narrow_as_the_known_uptimes_allow():
     assert dated.latest_ns - dated.earliest_ns == 700 * SECOND, "the two times without power, and nothing else"
 
 
+def test_of_boots_in_a_row_that_never_knew_each_begins_after_the_time_the_ones_before_it_ran():
+    box = Box()
+    box.boot()
+    box.synchronise()
+    ended_ns = box.true_ns
+    for _ in range(3):
+        box.boot(off_s=0)
+        box.wait(3600)
+        last = box.keep()
+    dated = Dating(box.entries).when(last.stamp)
+    assert dated.latest_ns is None
+    assert dated.earliest_ns == ended_ns + 3 * 3605 * SECOND == box.truth[last.key], "no time without power was between"
+
+
 def test_what_waited_in_the_spool_over_a_boot_is_of_the_boot_before():
     """Its boot never wrote an entry of its own: it shows up under a key of the next one."""
     box = Box()
