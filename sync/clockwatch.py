@@ -70,7 +70,8 @@ class SetAlarm:
     Python 3.11 has no `os.timerfd_create`, so the C library is asked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, read: Callable[[int, int], bytes] = os.read) -> None:
+        self._read = read
         self._fd = _timerfd()
         self._arm()
 
@@ -79,7 +80,7 @@ class SetAlarm:
         if self._fd < 0:
             return False
         try:
-            os.read(self._fd, 8)
+            self._read(self._fd, 8)
         except BlockingIOError:
             return False
         except OSError as error:

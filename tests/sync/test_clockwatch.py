@@ -1,5 +1,6 @@
 """What befalls the wall clock is told at once, once, and no more often than the ledger can bear."""
 
+import errno
 import os
 import time
 
@@ -127,6 +128,19 @@ def test_the_kernel_takes_the_alarm_and_it_is_silent_while_nobody_sets_the_clock
     alarm.close()
     assert not alarm.rang()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_timer_that_the_kernel_cancelled_rings_once_and_is_armed_again():
+    """By the words of timerfd_create(2): read fails with ECANCELED after a discontinuous change of the clock."""
+    faults = [OSError(errno.ECANCELED, "set"), BlockingIOError(), OSError(errno.EIO, "?"), OSError(errno.EIO, "?")]
+    said = iter(faults)
+
+    def read(_fd: int, _size: int) -> bytes:
+        raise next(said)
+
+    alarm = SetAlarm(read=read)
+    assert [alarm.rang() for _ in range(4)] == [True, False, False, False], "a timer that is broken is silent"
+    assert isinstance(next(said), OSError), "and is asked no more"
 
 
 def test_the_clocks_are_read_close_together():
