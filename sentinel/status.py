@@ -33,7 +33,7 @@ from sentinel.condition import (
 from sentinel.core.errors import Unavailable
 from sentinel.settings import Settings
 from sync.cursor import Cursor
-from sync.dating import Dated, Dating, dating_of
+from sync.dating import Dated, Dating, Quality, dating_of
 from sync.entry import Entry, Key, entry_hash
 from sync.errors import SyncError
 from sync.gapped import Gaps, chain_breaks
@@ -224,12 +224,14 @@ def balance_of(reader: Any, path: Path, sources: Sources, now_ns: int) -> Balanc
             spans = reader.epochs()
             sums = cursor.balance(spans)
             oldest = _oldest_open(cursor, spans)
+            entry = reader.get(oldest) if oldest else None
+            at = dating_of(reader, [entry.stamp]).when(entry.stamp) if entry else None
     except SyncError as error:
         return Balance(known=False, problem=str(error))
-    entry = reader.get(oldest) if oldest else None
+    dated = at is not None and at.quality is not Quality.UNKNOWN  # it does not wait since 1970
     return Balance(
         known=True, appended=sums.appended, receipted=sums.receipted, refused=sums.refused, pending=sums.pending,
-        oldest_pending_s=max(0.0, (now_ns - entry.stamp.wall_ns) / _SECOND_NS) if entry else None, holds=sums.holds,
+        oldest_pending_s=max(0.0, (now_ns - at.wall_ns) / _SECOND_NS) if at and dated else None, holds=sums.holds,
     )  # fmt: skip
 
 

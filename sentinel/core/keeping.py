@@ -52,6 +52,8 @@ def kept_for_ns(kind: str, days: Days) -> int | None:
         return None
     if kind in _AS_PASSAGE:
         return max(days.passage * DAY_NS, _REMEMBERED_NS)
+    if kind == Clock.KIND:  # as long as anything that is dated by it
+        return max(days.passage, days.fault, days.audit) * DAY_NS
     return (days.fault if kind in _AS_FAULT else days.audit) * DAY_NS
 
 

@@ -13,12 +13,13 @@ from test_forward import NAMES, Line
 from sentinel import clocks, roster, roster_reading, street
 from sentinel.cli.records import document, matching
 from sentinel.clocks import BUILT_NS, GateClock, trusted_stamps
-from sentinel.core.keeping import Days, may_go
-from sentinel.core.kinds import Clock, Passage
+from sentinel.core.keeping import Days, kept_for_ns, may_go
+from sentinel.core.kinds import ALL, Clock, Passage
 from sentinel.keeper import Keeper
 from sentinel.phrases import time_mark
-from sentinel.status import line_of
+from sentinel.status import Sources, balance_of, line_of
 from sentinel.storage import Storage
+from sync.cursor import Cursor
 from sync.dating import Dating, Quality, dating_of
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.prune import choose
@@ -157,6 +158,25 @@ def test_no_clock_that_cannot_be_makes_a_day_or_prunes_an_entry(road, wall_ns, g
             stretches, _ = choose(reader, None, lambda e, latest, now=now_ns: may_go(e.kind, latest, now, DAYS))
         assert stretches == []
         assert now_ns <= road.box.true_ns
+
+
+def test_an_anchor_is_kept_as_long_as_anything_that_is_dated_by_it():
+    for days in (Days(passage=900, fault=30, audit=180), Days(passage=30, fault=900, audit=180), DAYS):
+        longest = max(kept_for_ns(kind, days) or 0 for kind in (*ALL, "unknown") if kept_for_ns(kind, days))
+        assert kept_for_ns(Clock.KIND, days) == longest
+
+
+def test_an_entry_of_1970_does_not_wait_since_then(road):
+    road.keep()
+    sources = Sources(open_cursor=lambda _path: road.cursor)
+    with LedgerReader(road.path) as reader:
+        assert balance_of(reader, road.path, sources, road.box.true_ns).oldest_pending_s is None
+        road.set_without_a_turn(road.box.true_ns, good=True)
+        road.turn()
+        road.cursor = Cursor(":memory:", write=True)
+        waits_s = balance_of(reader, road.path, sources, road.box.true_ns + 60 * SECOND).oldest_pending_s
+        assert waits_s is not None
+        assert 59 < waits_s < 61
 
 
 def test_a_gate_that_starts_in_1970_knows_from_its_ledger_what_has_passed(road):
