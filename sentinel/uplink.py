@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentinel import clocks
 from sentinel.core.retry import Backoff
 from sentinel.returned import Returned
 from sentinel.settings import Settings, find_config, load
@@ -113,6 +114,7 @@ class Uplink:
                 key_file=way.key_file,
             ),
             keepalive_s=way.keepalive_s,
+            doubted=partial(clocks.doubted, settings.paths.ledger),
         )
         self._forwarder = Forwarder(
             reader,
