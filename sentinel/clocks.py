@@ -112,6 +112,12 @@ def doubted(ledger: Path) -> KnownTime | None:
     return None if now_stamp().clock_trusted else GateClock(trusted_stamps(ledger)).doubted()
 
 
+def latest_ns(ledger: Path) -> int:
+    """Return the wall time, or the latest time that has surely passed while the clock cannot be believed."""
+    known = doubted(ledger)
+    return now_stamp().wall_ns if known is None else known.ns
+
+
 def day_of(wall_ns: int) -> date:
     """Return the day of a moment, in the box's own time zone."""
     return datetime.fromtimestamp(wall_ns // 1_000_000_000).astimezone().date()
