@@ -46,7 +46,7 @@ def test_what_is_packed_is_what_is_read(secret):
 
 def test_the_file_names_nobody_and_shows_no_template():
     data = packed()
-    for secret in ("样本甲".encode(), number_of(1).encode(), PEOPLE[0].templates[0].vector, b"a picture", b"m1"):
+    for secret in ("样本甲".encode(), number_of(1).encode(), PEOPLE[0].templates[0].vector, b"a picture", b'"m1"'):
         assert secret not in data
 
 
