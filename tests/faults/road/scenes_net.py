@@ -1,5 +1,6 @@
 """The families of faults on the way: the link, its messages, rights and certificates, and who lies on it."""
 
+import base64
 import json
 import random
 import secrets
@@ -10,6 +11,8 @@ from contextlib import suppress
 
 from sync.broker import BrokerLost, MqttBroker
 from sync.entry import Key, make_epoch
+from sync.identity import make_identity
+from sync.ledger import LedgerReader
 from sync.runs import Run
 from sync.topics import ROOT, topics
 from sync.wire import EpochReceipt, Receipt, Refused, encode_receipt
@@ -18,7 +21,7 @@ from .papers import Papers
 from .proxy import Mood
 from .scenes import Scene
 from .stage import Stage
-from .town import SITE, STREET
+from .town import SITE, STREET, pause
 
 OURS = f"{ROOT}/{STREET}/{SITE}/+"
 
@@ -192,6 +195,38 @@ def lying_street(stage: Stage) -> Iterator[None]:
     liar.close()
 
 
+def _signing(stage: Stage) -> None:
+    """Let the street sign its receipts, and the gate believe no others."""
+    known = make_identity(stage.street.store.with_name("street.key")).known
+    keys = stage.base / "street.pub"
+    keys.write_text(known.text())
+    stage.gates[0].more = f'street_keys = "{keys}"'
+    stage.extra["signer"] = known.id
+
+
+def false_receipt(stage: Stage) -> Iterator[None]:
+    """While the street stands still, somebody receipts all that the gate has: unsigned, or with a false signature."""
+    street_life = stage.street.life
+    if street_life is not None:
+        street_life.send(signal.SIGSTOP)
+    pause(0.3)  # now there is something that nobody holds
+    names = topics(STREET, SITE, "road")
+    with LedgerReader(stage.gates[0].home.state / "ledger.db") as reader:
+        held = tuple(EpochReceipt(epoch=span.epoch, upto=span.last_seq) for span in reader.epochs())
+    lie = encode_receipt(Receipt(gate=str(names.gate), epochs=held))
+    forged = base64.b64encode(stage.chance.randbytes(64)).decode()
+    liar = MqttBroker(stage.url, f"liar-{stage.chance.getrandbits(32)}")
+    with suppress(BrokerLost):
+        liar.connect(3.0)
+        liar.publish(names.receipt, lie)
+        liar.publish(names.receipt, lie, properties=(("signer", stage.extra["signer"]), ("signature", forged)))
+        liar.poll(0.05)
+    yield
+    liar.close()
+    if street_life is not None:
+        street_life.send(signal.SIGCONT)
+
+
 def forged_entries(stage: Stage) -> Iterator[None]:
     """Somebody sends rubbish in the gate's name: the street refuses it and the gate is not led astray."""
     names = topics(STREET, SITE, "road")
@@ -261,7 +296,7 @@ ON_THE_ROAD: dict[str, Scene] = {
     ),
     "partition": Scene(faults=(link_down, one_way, flapping), prepare=_two_networks, needs_root=True, longest_s=2.0),
     "acl": Scene(faults=(denied,), prepare=_with_rights, longest_s=1.0),
-    "lying-street": Scene(faults=(lying_street, forged_entries)),
+    "lying-street": Scene(faults=(lying_street, false_receipt, forged_entries), prepare=_signing),
     "poison": Scene(faults=(forged_entries, lying_street), prepare=_poisonous),
     "certificates": Scene(faults=(wrong_paper,), prepare=_with_papers, longest_s=0.8),
 }
