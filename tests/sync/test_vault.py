@@ -58,7 +58,7 @@ def test_the_ciphertext_names_its_algorithm_and_shows_nothing(vault):
 def test_an_unknown_algorithm_is_an_error(vault):
     key_name, ciphertext = vault.seal(PERSON, "passage", DAY)
     with pytest.raises(VaultError, match="algorithm"):
-        vault.unseal(key_name, b"\x02" + ciphertext[1:])
+        vault.unseal(key_name, b"\x09" + ciphertext[1:])
 
 
 def test_a_part_does_not_open_under_the_name_of_another_key(vault):
@@ -109,8 +109,14 @@ def test_a_destroyed_key_leaves_no_bytes_in_the_file(vault, secrets):
     with schema.connect(secrets / "vault.db", "ro") as database:
         (wrapped,) = database.execute("SELECT wrapped FROM keys").fetchone()
     database.close()
+    assert vault.wrapped([key_name, "passage/1999-01-01"]) == {key_name: wrapped}
     assert wrapped in (secrets / "vault.db").read_bytes()
+    vault.seal(PERSON, "registration", DAY)  # its journal holds the page as it was, with the first key on it
+    assert wrapped in (secrets / "vault.db-journal").read_bytes()
+    journal = (secrets / "vault.db-journal").stat()
     vault.destroy(key_name)
+    left = (secrets / "vault.db-journal").stat()
+    assert (left.st_ino, left.st_size >= journal.st_size) == (journal.st_ino, True), "its blocks stay and are zeros"
     assert [path.name for path in secrets.iterdir() if wrapped in path.read_bytes()] == []
 
 
@@ -183,6 +189,7 @@ def test_keys_are_made_once_and_for_their_owner_only(secrets, vault):
         "device.key": 0o600,
         "site.key": 0o600,
         "vault.db": 0o600,
+        "vault.db-journal": 0o600,
     }
     assert secrets.stat().st_mode & 0o777 == 0o700
 
