@@ -50,6 +50,7 @@ class Files:
 
     def _look_at_roster(self) -> None:
         path, alike = self._settings.paths.roster, self._settings.paths.alike
+        now: tuple[Any, Any] = (None, None)
         try:
             now = roster.mark_of(path), stepup.mark_of(alike)
             if self._roster_said != "" or now != self._roster_mark:
@@ -59,6 +60,8 @@ class Files:
                 self._post(RosterRead(stepup.read(alike).marked(people)))
             self._roster_said = ""
         except (DataError, SyncError) as error:
+            if roster.mark_of(path) != now[0]:
+                return  # its keys were destroyed under our eyes: somebody left, and the next look sees the new one
             if str(error) != self._roster_said:
                 log.error("the roster stays as it was: %s", error)
                 self._post(RosterRead(None, str(error)))

@@ -109,6 +109,7 @@ class Member:
         return Person(
             token=self.token,
             name=self.name,
+            number=self.number,
             number_masked=mask_number(self.number),
             allowed=self.allowed,
             has_face=bool(self.templates),

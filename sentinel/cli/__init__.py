@@ -31,6 +31,8 @@ FAMILIES = {
     "capture": ("capture",),
     "calibrate": ("calibrate",),
     "drill": ("drill",),
+    "retention": ("retention",),
+    "vault": ("vault",),
 }
 EXIT_CODES = """exit codes:
   0 ok   1 warning   2 critical   3 gate not running, state unknown   (show status)

@@ -33,6 +33,7 @@ class Passage:
     direction: str
     mode: str
     person: str | None = None  # keyed token
+    person_sealed: str | None = None  # the ID number, base64, for the street alone; where its policy asks for it
     card_kind: str | None = None
     temperature: str = "not-asked"
     skin_celsius: float | None = None
@@ -79,6 +80,7 @@ class Registration:
     temperature: str = "not-measured"
     skin_celsius: float | None = None  # as staff read it from a hand-held thermometer
     after: str | None = None  # the key of the passage that was held, when this answers one
+    person_sealed: str | None = None  # the ID number, base64, for the street alone; where its policy asks for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,16 +301,38 @@ class Unkept:
     since_utc_s: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """Personal parts were destroyed: by whole keys when their days were over, or one person's at their wish.
+
+    `signature` is the gate's own, of purpose "deletion", over the canonical body without `signer` and `signature`.
+    """
+
+    KIND: ClassVar[str] = "deletion"
+    VERSION: ClassVar[int] = 1
+    request: str
+    operator: str
+    reason: str  # "retention" or "person"
+    keys: tuple[str, ...]  # the names of the keys that were destroyed
+    parts: dict[str, int]  # how many personal parts, by class
+    total: int
+    signer: str
+    signature: str
+    runs: tuple[tuple[str, int, int], ...] = ()  # epoch, first and last number of entries that were emptied one by one
+    person: str | None = None
+
+
 AnyKind = (
     Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | TemplateChange | GalleryMove
     | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept
+    | Deletion
 )  # fmt: skip
 
 ALL: dict[str, type] = {
     kind.KIND: kind
     for kind in (
         Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, TemplateChange, GalleryMove,
-        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept,
+        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept, Deletion,
     )
 }
 
