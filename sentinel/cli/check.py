@@ -97,7 +97,7 @@ def run_ledger(args: argparse.Namespace) -> int:
     sources, settings = Sources(), load(args.config)
     paths, ours = settings.paths, own_identity(settings)
     with LedgerReader(paths.ledger) as reader:
-        check = PartsCheck(reader.newest(_MOST_DELETIONS, Deletion.KIND), ours and Believed([ours]).verify)
+        check = PartsCheck(reader.newest(_MOST_DELETIONS, Deletion.KIND), Believed([ours]).verify if ours else None)
         chain = reader.verify(check.look)
         balance = balance_of(reader, paths.uplink_db, sources, sources.wall_ns())
     even = balance.known and balance.holds

@@ -23,8 +23,8 @@ _LOOK_S = 0.1
 _TELL_S = 2.0
 _MOST_SAMPLES = 5000  # of ciphertexts that are tried again afterwards
 
-_CLOCK = """Retention is never counted by a clock that nobody trusts: without time from the network or a good clock of the
-box, nothing is due. What was written under such a clock is kept until a later start knew the time."""
+_CLOCK = """Retention is never counted by a clock that nobody trusts: without time from the network or a good clock,
+nothing is due. What was written under such a clock is kept until a later start knew the time."""
 
 
 def add(subparsers: Any) -> None:
@@ -225,7 +225,7 @@ def _until_done(office: Office, done: Callable[[], bool]) -> None:
     while not done():
         waited = time.monotonic() - began
         if waited > _CARRY_OUT_S:
-            raise DataError(f"recorded, but not carried out within {_CARRY_OUT_S:.0f} s; see the log, then run it again")
+            raise DataError(f"recorded, and not carried out in {_CARRY_OUT_S:.0f} s; see the log, then run it again")
         if waited > _TELL_S and not said:
             office.tell("waiting")
             said = True

@@ -11,10 +11,10 @@ from sentinel.core.errors import NotPermitted, UsageError
 from sentinel.i18n import text
 from sentinel.settings import load
 
-_SEAL = """The file device.key becomes the credential device.cred, which only this machine decrypts (its TPM, or the host's key
-where there is none), and is overwritten. Then let the units take it: remove the # before LoadCredentialEncrypted= in
-sentinel-gate.service and sentinel-manual@.service, systemctl daemon-reload, restart. Keep an offline copy of device.key
-first: without it a broken mainboard takes every name with it."""
+_SEAL = """The file device.key becomes the credential device.cred, which only this machine decrypts (its TPM, or the
+host's key where there is none), and is overwritten. Then let the units take it: remove the # before
+LoadCredentialEncrypted= in sentinel-gate.service and sentinel-manual@.service, systemctl daemon-reload, restart. Keep
+an offline copy of device.key first: without it a broken mainboard takes every name with it."""
 
 
 def add(subparsers: Any) -> None:
@@ -35,7 +35,8 @@ def add(subparsers: Any) -> None:
         summary="Move the device key into a credential of systemd, as root.",
         about=_SEAL,
         example="sentinelctl vault seal-key --with-key auto",
-        exits="0 moved, 64 not confirmed or nothing to move, 65 it could not be sealed and nothing was changed, 77 not root",
+        exits="0 moved, 64 not confirmed or nothing to move, 65 it cannot be sealed, nothing was changed,\n"
+        "  77 not root",
     )
     seal.add_argument("--with-key", default="auto", choices=("auto", "host", "tpm2", "host+tpm2"), help="what seals it")
     seal.add_argument("--yes", action="store_true", help="do not ask")
