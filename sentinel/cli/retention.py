@@ -57,6 +57,10 @@ def add(subparsers: Any) -> None:
         exits="0 done or nothing due, 64 not confirmed, 65 something still opens, 69 not recorded, nothing destroyed",
     )
     run.add_argument("--yes", action="store_true", help="do not ask (for a timer)")
+    _add_erase(nouns)
+
+
+def _add_erase(nouns: Any) -> None:
     erase = add_verb(
         nouns,
         "erase",
