@@ -211,6 +211,16 @@ class Erasures:
         self.add(deletion)
 
 
+def owed(deletions: Iterable[Entry], names: Iterable[str]) -> set[str]:
+    """Return the keys of days that are in a vault though a deletion names them: of a backup from before it.
+
+    Whoever restores a backup destroys these again. Keys of persons are not among them: the next publication of the
+    roster destroys what nobody in it needs.
+    """
+    named = {str(name) for entry in deletions for name in entry.data.get("keys", ())}
+    return {name for name in names if name in named and day_key(name) is not None}
+
+
 @dataclass(slots=True)
 class Parts:
     """What became of the personal parts of a ledger: there, erased by a signed deletion, or missing."""

@@ -278,7 +278,7 @@ _SUMMARIES: dict[str, Callable[[Mapping[str, Any]], tuple[Any, tuple[Any, ...]]]
     "pruned": lambda data: (data.get("entries"), ()),
     "salvage": lambda data: (data.get("lost"), (data.get("aside"),)),
     "unkept": lambda data: (data.get("total"), ()),
-    "deletion": lambda data: (data.get("reason"), (data.get("total"),)),
+    "deletion": lambda data: (data.get("total"), (data.get("reason"),)),
 }
 
 

@@ -54,14 +54,7 @@ _LISTS = ("flags", "Features")
 def seal(number: int, key: bytes, key_name: str, plain: bytes, random_bytes: Callable[[int], bytes]) -> bytes:
     """Return `plain` sealed by this algorithm under the key of this name."""
     nonce = random_bytes(NONCE_BYTES)
-    bound, own = _bound(number, key_name), _own_key(number, key)
-    if number == AES_256_GCM:
-        sealed = AESGCM(own).encrypt(nonce, plain, bound)
-    elif number == CHACHA20_POLY1305:
-        sealed = ChaCha20Poly1305(own).encrypt(nonce, plain, bound)
-    else:
-        sealed = _sm4_seal(own, nonce, plain, bound)
-    return bytes((number,)) + nonce + sealed
+    return bytes((number,)) + nonce + encrypt(number, key, nonce, plain, _bound(number, key_name))
 
 
 def unseal(key: bytes, key_name: str, sealed: bytes) -> bytes:
@@ -73,15 +66,40 @@ def unseal(key: bytes, key_name: str, sealed: bytes) -> bytes:
     if number not in _NAMES:
         raise VaultError(f"a part sealed under {key_name} names no known algorithm; use the newer program")
     nonce, rest = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
-    bound, own = _bound(number, key_name), _own_key(number, key)
     try:
-        if number == AES_256_GCM:
-            return AESGCM(own).decrypt(nonce, rest, bound)
-        if number == CHACHA20_POLY1305:
-            return ChaCha20Poly1305(own).decrypt(nonce, rest, bound)
-        return _sm4_open(own, nonce, rest, bound)
+        return decrypt(number, key, nonce, rest, _bound(number, key_name))
     except (InvalidTag, ValueError) as error:
         raise VaultError(f"key {key_name} does not open what it should; damaged, or sealed in another box") from error
+
+
+def encrypt(number: int, key: bytes, nonce: bytes, plain: bytes, bound: bytes) -> bytes:
+    """Return ciphertext and tag, for a format that names its algorithm in a place of its own.
+
+    Raises: VaultError when this build of OpenSSL has no such algorithm.
+    """
+    own = _own_key(number, key)
+    if number == AES_256_GCM:
+        return AESGCM(own).encrypt(nonce, plain, bound)
+    try:
+        if number == CHACHA20_POLY1305:
+            return ChaCha20Poly1305(own).encrypt(nonce, plain, bound)
+        return _sm4_seal(own, nonce, plain, bound)
+    except UnsupportedAlgorithm as error:
+        raise VaultError(f"{_NAMES[number]} is not in this build of OpenSSL; set [vault] cipher to another") from error
+
+
+def decrypt(number: int, key: bytes, nonce: bytes, sealed: bytes, bound: bytes) -> bytes:
+    """Return what `encrypt` was given.
+
+    Raises: InvalidTag or ValueError when it was changed; VaultError as `encrypt` does.
+    """
+    own = _own_key(number, key)
+    if number == AES_256_GCM:
+        return AESGCM(own).decrypt(nonce, sealed, bound)
+    try:
+        if number == CHACHA20_POLY1305:
+            return ChaCha20Poly1305(own).decrypt(nonce, sealed, bound)
+        return _sm4_open(own, nonce, sealed, bound)
     except UnsupportedAlgorithm as error:
         raise VaultError(f"{_NAMES[number]} is not in this build of OpenSSL; use the distribution's own") from error
 
@@ -99,10 +117,7 @@ def _own_key(number: int, key: bytes) -> bytes:
 
 
 def _sm4_seal(key: bytes, nonce: bytes, plain: bytes, bound: bytes) -> bytes:
-    try:
-        encryptor = Cipher(algorithms.SM4(key), modes.GCM(nonce)).encryptor()
-    except UnsupportedAlgorithm as error:
-        raise VaultError("sm4-gcm is not in this build of OpenSSL; set [vault] cipher to another") from error
+    encryptor = Cipher(algorithms.SM4(key), modes.GCM(nonce)).encryptor()
     encryptor.authenticate_additional_data(bound)
     return encryptor.update(plain) + encryptor.finalize() + encryptor.tag
 

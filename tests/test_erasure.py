@@ -8,10 +8,12 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from sentinel.byhand import hand_act, signed_part
+from sentinel.condition import Balance, Ledger, Process, Uplink, judge
 from sentinel.core.errors import Unavailable, UsageError
 from sentinel.core.keeping import Days
 from sentinel.core.kinds import Deletion
-from sentinel.erasure import Erasures, PartsCheck, carry_out, counted, deletions_due, runs_of, survey, traces
+from sentinel.erasure import Erasures, PartsCheck, carry_out, counted, deletions_due, owed, runs_of, survey, traces
+from sentinel.i18n import has_text
 from sync import schema
 from sync.entry import Draft, Key, Stamp
 from sync.errors import VaultError
@@ -253,3 +255,22 @@ def test_emptying_leaves_no_old_bytes_in_the_file_and_says_whether_the_log_is_cu
         assert not writer.checkpoint(emptied=True), "a reader stands in the log"
     assert writer.checkpoint(emptied=True)
     assert traces(tmp_path, [entry.personal], ("ledger.db*",)) == []
+
+
+def test_a_vault_from_before_a_deletion_owes_its_keys_again(writer, vault, sign):
+    old = add(writer, 31)
+    entry, deletion = delete(
+        writer, vault, sign, reason="retention", keys=[old.personal_key, f"template/{TOKEN}"], parts={"passage": 1}
+    )
+    vault.sealer([f"template/{TOKEN}"])
+    assert owed([entry], vault.names()) == {old.personal_key}, "who was enrolled again keeps the new key"
+    carry_out(writer, vault, deletion)
+    assert owed([entry], vault.names()) == set()
+
+
+def test_what_is_due_is_a_finding_with_words_and_a_next_step():
+    found = judge(Process(alive=True, mode="automatic", due=3), Uplink(state="connected"), Balance(known=True),
+                  Ledger(readable=True))  # fmt: skip
+    (finding,) = found
+    assert (finding.id, finding.severity, finding.subject) == ("retention-due", "warning", "3")
+    assert has_text("status.finding.retention-due") and has_text("status.next.retention-due")
