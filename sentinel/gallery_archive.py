@@ -4,7 +4,8 @@
 
 The header is JSON: how the key comes about, the cipher, the nonce, the public key of the signer, the time. The
 ciphertext is AES-256-GCM (or what the site asks for, see `sync/ciphers.py`) over a JSON document, bound to everything
-before it. The signature is Ed25519 over everything before it, and is checked first: with a signer that the reader does not trust, nothing is derived, decrypted or parsed.
+before it. The signature is Ed25519 over everything before it, and is checked first: with a signer that the reader does
+not trust, nothing is derived, decrypted or parsed.
 """
 
 import base64
