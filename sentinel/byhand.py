@@ -7,12 +7,20 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from sentinel.core.admission import GRANT_REASONS, MOST_USES, REVOKE_REASONS
+from sentinel.core.admission import MOST_USES
 from sentinel.core.calibration import OFFSET_MOST_K, Method
 from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.consent import Giver
 from sentinel.core.errors import Unavailable, UsageError
 from sentinel.core.kinds import (
+    CONSENT_ACTS,
+    DELETION_REASONS,
+    GALLERY_ACTS,
+    GRANT_REASONS,
+    REASONS,
+    REVOKE_REASONS,
+    TEMPLATE_ACTS,
+    TEMPLATE_REASONS,
     Calibration,
     Consent,
     Deletion,
@@ -28,27 +36,11 @@ from sentinel.core.model import PassKind
 from sync.entry import Entry, Stamp, canonical, parse_key
 
 VERBS = ("register", "open", "consent", "template", "gallery", "grant", "revoke", "calibrate", "delete")
-REASONS = (
-    "forgot-card",
-    "card-unreadable",
-    "face-failed",
-    "temperature-checked",
-    "visitor",
-    "delivery",
-    "helped-person",  # children, old people, people who need a hand
-    "device-fault",
-    "held",
-    "other",
-)
 DOCUMENTS = ("id-card", "passport", "other", "none")
 _PASS_ID, _KEY_ID, _GATE = (re.compile(form) for form in ("[0-9a-f]{16}", "[0-9a-f]{8}", "[a-z0-9-]{1,32}"))
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _MOST_TEMPLATES = 1000
-CONSENT_ACTS = ("enrolled", "re-enrolled", "imported", "removed")
-TEMPLATE_ACTS = ("quarantined", "released", "dropped", "re-embedded")
-TEMPLATE_REASONS = ("closer-to-other", "alike-other", "unlike-before", "not-me", "by-staff", "model-changed")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-DELETION_REASONS = ("retention", "person")
 _KEY_NAME = re.compile(r"[a-z-]{1,32}/[0-9a-f~-]{10,32}")
 _CLASS, _EPOCH = re.compile(r"[a-z-]{1,32}"), re.compile(r"[0-9a-f]{16}")
 _MOST_NAMES = 1000
@@ -207,7 +199,7 @@ def _gallery(request: Mapping[str, Any], request_id: str, operator: str) -> Gall
     return GalleryMove(
         request=request_id,
         operator=operator,
-        act=_one_of(request, "act", ("exported", "imported")),
+        act=_one_of(request, "act", GALLERY_ACTS),
         people=_count(request, "people", 2**31),
         templates=_count(request, "templates", 2**31),
         pictures=_count(request, "pictures", 2**31),

@@ -87,6 +87,11 @@ class Paths:
         """What the street has receipted."""
         return (self.uplink_dir or self.state_dir) / "uplink.db"
 
+    @property
+    def receipts_in(self) -> Path:
+        """Where receipts that came on a stick wait for the uplink."""
+        return (self.uplink_dir or self.state_dir) / "receipts"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from sentinel.core.retry import Backoff
+from sentinel.returned import Returned
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker, Will
@@ -110,6 +111,7 @@ class Uplink:
             resend_s=way.resend_s,
             backlog_per_s=way.backlog_per_s,
         )
+        self._returned = Returned(settings.paths.receipts_in, names.gate, way.street_keys)
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random.random)
         self._state = StateFile(settings.paths.uplink_health, way.broker)
         self._outage_began: float | None = None
@@ -188,8 +190,9 @@ class Uplink:
         if not force and not self._state.due(time.monotonic()):
             return False
         try:
+            self._returned.look(self._cursor, self._reader)
             balance = asdict(self._cursor.pending(self._reader))
-        except SyncError as error:
+        except (SyncError, OSError) as error:
             log.debug("no balance: %s", error)  # the outage itself is told where it is met
             balance = None
         self._state.write(balance)

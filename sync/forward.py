@@ -350,8 +350,11 @@ class Forwarder:
     def _land(self, batch: str | None) -> None:
         """Forget what is closed: of the batch named exactly, of others when both ends are closed (a cheap sign)."""
         for flight in list(self._flights.values()):
-            ends_closed = self._cursor.is_closed(flight.keys[0]) and self._cursor.is_closed(flight.keys[-1])
-            if flight.id != batch and not ends_closed:
+            first, last = flight.keys[0], flight.keys[-1]
+            if self._cursor.holds_all(first, last):
+                del self._flights[flight.id]
+                continue
+            if flight.id != batch and not (self._cursor.is_closed(first) and self._cursor.is_closed(last)):
                 continue
             rest = [at for at, key in enumerate(flight.keys) if not self._cursor.is_closed(key)]
             flight.keys, flight.events = [flight.keys[at] for at in rest], [flight.events[at] for at in rest]

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sync.cursor import Balance, Cursor, Span
-from sync.entry import Entry, Key
-from sync.errors import WireError
+from sync.entry import Key
+from sync.events import Event
 from sync.runs import Run
-from sync.wire import encode_entry
 
 _BEFORE_ALL = Key(0, 0)
 _BATCH_FRAME_BYTES = 2  # the brackets of the JSON array
@@ -24,7 +23,9 @@ class EntrySource(Protocol):
     def changed(self) -> bool: ...
     def head(self) -> Key | None: ...
     def epochs(self) -> Sequence[Span]: ...
-    def range(self, epoch: int, first: int, last: int) -> Sequence[Entry]: ...
+    def events(
+        self, epoch: int, first: int, last: int, source: str, *, historical: bool
+    ) -> Sequence[Event]: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,19 +127,19 @@ class Outbox:
         while (taken := parcel.count) < limits.entries and (found := self._next_run(at, until)) is not None:
             epoch, run = found
             last = min(run.last, run.first + self._fitting(limits, taken, size) - 1)
-            for entry in self._reader.range(epoch, run.first, last):
-                try:
-                    event = self._encode(entry, limits, historical=historical)
-                except WireError as error:
-                    parcel.unsendable.append((entry.key, str(error)))
+            for seq, event in self._reader.events(epoch, run.first, last, self._source, historical=historical):
+                length = len(event) + 1
+                if length + 1 > limits.packet_bytes:
+                    parcel.unsendable.append((Key(epoch, seq), _too_large(length + 1, limits)))
                     continue
-                if parcel.keys and size + len(event) + 1 > limits.batch_bytes:
+                if parcel.keys and size + length > limits.batch_bytes:
                     return parcel, at
-                parcel.keys.append(entry.key)
+                at = Key(epoch, seq)
+                parcel.keys.append(at)
                 parcel.events.append(event)
-                size += len(event) + 1
-                at = entry.key
-                self._mean_bytes += (len(event) - self._mean_bytes) / 16
+                size += length
+            if parcel.events:
+                self._mean_bytes += (size / len(parcel.events) - self._mean_bytes) / 4
             at = Key(epoch, last)  # numbers the ledger no longer holds are passed over; the balance shows them
         return parcel, at
 
@@ -146,12 +147,6 @@ class Outbox:
         """Return how many more entries will about fit: what is read and does not fit is read again."""
         by_size = (limits.batch_bytes - size) / self._mean_bytes
         return max(1, min(limits.entries - taken, int(by_size) + 1))
-
-    def _encode(self, entry: Entry, limits: Limits, *, historical: bool) -> bytes:
-        event = encode_entry(entry, self._source, historical=historical)
-        if len(event) + _BATCH_FRAME_BYTES > limits.packet_bytes:
-            raise WireError(f"too large: {len(event)} bytes; the broker takes {limits.packet_bytes}")
-        return event
 
     def _next_run(self, after: Key, until: Key) -> tuple[int, Run] | None:
         for span in self.spans:
@@ -163,3 +158,7 @@ class Outbox:
             if run is not None:
                 return span.epoch, run
         return None
+
+
+def _too_large(length: int, limits: Limits) -> str:
+    return f"too large: {length} bytes; the broker takes {limits.packet_bytes}"

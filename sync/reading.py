@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 from sync import schema
 from sync.entry import Entry, Key, entry_hash
 from sync.errors import LedgerFromTheFuture, LedgerUnavailable, SyncError
+from sync.events import Event, read_events
 from sync.gapped import Gap, Gaps, chain_breaks
 
 Answer = TypeVar("Answer")
@@ -161,6 +162,10 @@ class LedgerReader:
     def range(self, epoch: int, first: int, last: int) -> list[Entry]:
         """Return the entries of an epoch from `first` to `last`, both included; missing ones are missing."""
         return self._select("WHERE epoch = ? AND seq BETWEEN ? AND ? ORDER BY seq", (epoch, first, last))
+
+    def events(self, epoch: int, first: int, last: int, source: str, *, historical: bool) -> list[Event]:
+        """Return the same entries ready for the road."""
+        return self._read(lambda ledger: read_events(ledger, epoch, first, last, source, historical=historical))
 
     def newest(self, limit: int, kind: str | None = None) -> list[Entry]:
         """Return the newest entries, of one kind or of all, newest first."""

@@ -53,7 +53,7 @@ def test_the_site_says_what_encrypts_and_every_box_reads_it(cipher, told):
 
 def test_the_file_names_nobody_and_shows_no_template():
     data = packed()
-    for secret in ("样本甲".encode(), number_of(1).encode(), PEOPLE[0].templates[0].vector, b"a picture", b"m1"):
+    for secret in ("样本甲".encode(), number_of(1).encode(), PEOPLE[0].templates[0].vector, b"a picture", b'"m1"'):
         assert secret not in data
 
 

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from contract_check import faults_of_entry
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -120,7 +121,9 @@ class Stand:
         self.clock = Clock()
         self.vault = Vault.open(folder / "secrets", create=True)
         self.keeper = Keeper(
-            open_ledger=lambda: LedgerWriter.open(folder / "ledger.db", vault=self.vault, owner="gate", start_body={}),
+            open_ledger=lambda: LedgerWriter.open(
+                folder / "ledger.db", vault=self.vault, owner="gate", start_body={"version": "0.1.0"}
+            ),
             spool=folder / "spool.jsonl",
             vault=self.vault,
             stamp=now_stamp,
@@ -232,6 +235,8 @@ def stand(tmp_path):
     built = Stand(tmp_path)
     yield built
     built.keeper.close("end of test")
+    written = built.reader.newest(1_000) if (tmp_path / "ledger.db").exists() else []
+    assert [fault for entry in written for fault in faults_of_entry(entry)] == [], "the street was promised otherwise"
 
 
 def test_a_known_face_of_normal_temperature_opens_and_the_entry_is_there_before_the_pulse(stand):

@@ -27,6 +27,7 @@ FAMILIES = {
     "people": ("people",),
     "faces": ("faces",),
     "issue": ("issue",),
+    "stick": ("stick",),
     "probe": ("probe",),
     "capture": ("capture",),
     "calibrate": ("calibrate",),

@@ -14,8 +14,9 @@ from typing import Any
 
 from sentinel.cli import add_nouns, add_verb
 from sentinel.control import ask_manual, raise_refused
-from sentinel.core.admission import BACKDATED_S, GRANT_REASONS, REVOKE_REASONS, scope_of
+from sentinel.core.admission import BACKDATED_S, scope_of
 from sentinel.core.errors import UsageError
+from sentinel.core.kinds import GRANT_REASONS, REVOKE_REASONS
 from sentinel.core.model import Pass, PassKind
 from sentinel.i18n import text
 from sentinel.phrases import word

@@ -1,4 +1,4 @@
-"""Show one thing whole: the gate's status on one screen, one record, the settings in force."""
+"""Show one thing whole: the gate's status on one screen, one record, the settings in force, the street's contract."""
 
 import argparse
 import json
@@ -34,8 +34,9 @@ _MOST_WAITING = 3
 
 
 def add(subparsers: Any) -> None:
-    """Add `show status`, `show record` and `show config`."""
-    nouns = add_nouns(subparsers, "show", summary="Show one thing whole: status, record, config.")
+    """Add `show status`, `show record`, `show config` and `show contract`."""
+    nouns = add_nouns(subparsers, "show", summary="Show one thing whole: status, record, config, contract.")
+    _add_contract(nouns)
     add_verb(
         nouns,
         "status",
@@ -64,6 +65,28 @@ def add(subparsers: Any) -> None:
         example="sentinelctl show config --config /etc/sentinel/gate.toml",
         exits="0 shown, 78 the settings are wrong",
     )
+
+
+def _add_contract(nouns: Any) -> None:
+    contract = add_verb(
+        nouns,
+        "contract",
+        run_contract,
+        summary="Show the contract between gate and street as an AsyncAPI 3 document in JSON.",
+        about="For who writes a receiver of their own; the prose is docs/messages.md. Needs no gate, no settings.",
+        example="sentinelctl show contract --schema > sentinel.schema.json",
+        exits="0 shown",
+    )
+    contract.add_argument("--schema", action="store_true", help="only the JSON Schemas of messages and entries")
+
+
+def run_contract(args: argparse.Namespace) -> int:
+    """Print the contract for programs."""
+    from sentinel.contract import asyncapi, schemas
+
+    if not args.quiet:
+        print(json.dumps(schemas() if args.schema else asyncapi(), ensure_ascii=False, indent=1))
+    return 0
 
 
 def run_status(args: argparse.Namespace) -> int:

@@ -20,8 +20,6 @@ MOST_USES = 255
 BACKDATED_S = 300  # a pass begins so long before it is issued: the clocks of offices and gates differ by minutes
 REVOCATIONS_KEPT = 10_000  # more than twenty a day for as long as a pass can last; the oldest is dropped
 REVOCATION = "revocation"  # the ledger's name for the entry that withdraws a pass
-GRANT_REASONS = ("visitor", "delivery", "repair", "helped-person", "staff", "other")
-REVOKE_REASONS = ("lost-pass", "ended", "mistake", "misused", "other")
 _SCOPE_DIGITS = 16
 
 

@@ -4,19 +4,52 @@ A body holds no personal data beyond the keyed token of a person; names and numb
 which is encrypted at rest and never leaves the box. A new feature is a new kind: durability, order, tamper evidence
 and delivery come with it. A field is added with a default; anything else raises the version. Any body may also hold
 `spooled: true`: the ledger could not be written then, and the entry came over from the spool file afterwards.
+
+The annotations are the contract with the street (`sentinel/contract.py` makes its JSON Schemas of them): a field of
+certain words names them, `Annotated[str, Words]`, an enumeration or a tuple; words may be added, never taken away.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypedDict
+
+from drivers.readings import BarrierEventKind, CardKind, Leaf, Symptom
+from recognition.readings import FaceProblem
+from sentinel.core.calibration import Method as CalibrationMethod
+from sentinel.core.consent import Giver
+from sentinel.core.health import STARTING, Component, Mode
+from sentinel.core.liveness import Layer, Verdict, Why
+from sentinel.core.model import Method, Outcome, PassKind, Reason, TemperatureState
+from sentinel.core.thermometry import WHY_NOT
+
+REASONS = (
+    "forgot-card",
+    "card-unreadable",
+    "face-failed",
+    "temperature-checked",
+    "visitor",
+    "delivery",
+    "helped-person",  # children, old people, people who need a hand
+    "device-fault",
+    "held",
+    "other",
+)
+CONSENT_ACTS = ("enrolled", "re-enrolled", "imported", "removed")
+TEMPLATE_ACTS = ("quarantined", "released", "dropped", "re-embedded")
+TEMPLATE_REASONS = ("closer-to-other", "alike-other", "unlike-before", "not-me", "by-staff", "model-changed")
+GALLERY_ACTS = ("exported", "imported")
+GRANT_REASONS = ("visitor", "delivery", "repair", "helped-person", "staff", "other")
+REVOKE_REASONS = ("lost-pass", "ended", "mistake", "misused", "other")
+DELETION_REASONS = ("retention", "person")
+OWNERS = ("gate", "one-shot")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerSaid:
     """What one layer of liveness said of a passage; see `sentinel.core.liveness`."""
 
-    layer: str
-    verdict: str
-    why: str
+    layer: Annotated[str, Layer]
+    verdict: Annotated[str, Verdict]
+    why: Annotated[str, Why]
     figure: float | None = None
 
 
@@ -26,22 +59,22 @@ class Passage:
 
     KIND: ClassVar[str] = "passage"
     VERSION: ClassVar[int] = 1
-    outcome: str
-    method: str
-    reasons: tuple[str, ...]
+    outcome: Annotated[str, Outcome]
+    method: Annotated[str, Method]
+    reasons: tuple[Annotated[str, Reason], ...]
     lane: str
-    direction: str
-    mode: str
+    direction: Annotated[str, Leaf]
+    mode: Annotated[str, Mode]
     person: str | None = None  # keyed token
     person_sealed: str | None = None  # the ID number, base64, for the street alone; where its policy asks for it
-    card_kind: str | None = None
-    temperature: str = "not-asked"
+    card_kind: Annotated[str, CardKind] | None = None
+    temperature: Annotated[str, TemperatureState] = "not-asked"
     skin_celsius: float | None = None
     raw_celsius: float | None = None
     ambient_celsius: float | None = None
     compensation_celsius: float | None = None
     temperature_limit_celsius: float | None = None
-    temperature_why_not: str | None = None
+    temperature_why_not: Annotated[str, WHY_NOT] | None = None
     temperature_distance_mm: int | None = None
     temperature_measured_times: int | None = None  # near the limit it is measured more than once
     similarity: float | None = None
@@ -49,17 +82,17 @@ class Passage:
     similarity_margin: float | None = None  # how much closer the closest person is than the next
     similarity_margin_required: float | None = None
     face_frames: int | None = None  # how many frames were fused
-    face_against: str | None = None  # everybody, holder, or card-photo
+    face_against: Annotated[str, ("everybody", "holder", "card-photo")] | None = None
     face_model: str | None = None
     face_template: str | None = None  # the id of the person's template that matched; several frames: the most similar
-    face_problem: str | None = None
+    face_problem: Annotated[str, FaceProblem] | None = None
     decision_ms: int | None = None  # from the first reading of the attempt to the decision
     pass_id: str | None = None  # of the pass that was shown, whatever became of it
-    pass_kind: str | None = None
-    liveness: str | None = None  # live, not-live, unsure or not-measured; None where it is off or no face was seen
+    pass_kind: Annotated[str, PassKind] | None = None
+    liveness: Annotated[str, Verdict] | None = None  # None where it is off or no face was seen
     liveness_required: bool | None = None
-    liveness_layer: str | None = None  # the layer that decided
-    liveness_why: str | None = None
+    liveness_layer: Annotated[str, Layer] | None = None  # the layer that decided
+    liveness_why: Annotated[str, Why] | None = None
     liveness_layers: tuple[LayerSaid, ...] | None = None  # what each layer said
 
 
@@ -71,13 +104,13 @@ class Registration:
     VERSION: ClassVar[int] = 1
     request: str
     operator: str
-    reason: str
+    reason: Annotated[str, REASONS]
     opened: bool
     lane: str
-    direction: str
-    written_by: str  # "gate" or "one-shot"
+    direction: Annotated[str, Leaf]
+    written_by: Annotated[str, OWNERS]
     person: str | None = None
-    temperature: str = "not-measured"
+    temperature: Annotated[str, ("not-measured", "by-hand")] = "not-measured"
     skin_celsius: float | None = None  # as staff read it from a hand-held thermometer
     after: str | None = None  # the key of the passage that was held, when this answers one
     person_sealed: str | None = None  # the ID number, base64, for the street alone; where its policy asks for it
@@ -91,21 +124,21 @@ class Opening:
     VERSION: ClassVar[int] = 1
     request: str
     operator: str
-    reason: str
+    reason: Annotated[str, (*REASONS, "exit-button")]
     lane: str
-    written_by: str
-    leaf: str = "in"
+    written_by: Annotated[str, OWNERS]
+    leaf: Annotated[str, Leaf] = "in"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Barrier:
-    """What the barrier's wires said: see drivers.readings.BarrierEventKind; `not-moved` when it did not obey."""
+    """What the barrier's wires said; `not-moved` when it did not obey."""
 
     KIND: ClassVar[str] = "barrier"
     VERSION: ClassVar[int] = 1
-    event: str
+    event: Annotated[str, (*BarrierEventKind, "not-moved")]
     after: str | None = None  # the key of the entry that gave the right
-    leaf: str = "in"
+    leaf: Annotated[str, Leaf] = "in"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +147,8 @@ class Fault:
 
     KIND: ClassVar[str] = "fault"
     VERSION: ClassVar[int] = 1
-    device: str
-    symptom: str
+    device: Annotated[str, Component]
+    symptom: Annotated[str, Symptom]
     detail: str
 
 
@@ -125,8 +158,8 @@ class Repair:
 
     KIND: ClassVar[str] = "repair"
     VERSION: ClassVar[int] = 1
-    device: str
-    symptom: str
+    device: Annotated[str, Component]
+    symptom: Annotated[str, Symptom]
     lasted_s: float
 
 
@@ -136,8 +169,8 @@ class ModeChange:
 
     KIND: ClassVar[str] = "mode"
     VERSION: ClassVar[int] = 1
-    mode: str
-    before: str
+    mode: Annotated[str, Mode]
+    before: Annotated[str, (*Mode, STARTING)]
     because: tuple[str, ...]
 
 
@@ -149,12 +182,12 @@ class Consent:
     VERSION: ClassVar[int] = 1
     request: str
     person: str
-    act: str  # "enrolled", "re-enrolled", "imported" or "removed"
+    act: Annotated[str, CONSENT_ACTS]
     consent: str  # how it was given: "paper 2026-11-22/17", "signed on screen"
     operator: str
     templates: int
     model: str
-    by: str | None = None  # "self" or "guardian"; who the guardian is stays in the roster, sealed
+    by: Annotated[str, Giver] | None = None  # who the guardian is stays in the roster, sealed
     given_on: str | None = None  # the day, YYYY-MM-DD
     purpose: str | None = None  # as the form said it
     keep_picture: bool | None = None  # whether the consent covers the picture too
@@ -169,8 +202,8 @@ class TemplateChange:
     request: str
     operator: str
     person: str
-    act: str  # "quarantined", "released", "dropped" or "re-embedded"
-    reason: str  # see sentinel/byhand.py, TEMPLATE_REASONS
+    act: Annotated[str, TEMPLATE_ACTS]
+    reason: Annotated[str, TEMPLATE_REASONS]
     templates: int  # that it is about
     left: int  # that stay in use
     model: str
@@ -186,7 +219,7 @@ class GalleryMove:
     VERSION: ClassVar[int] = 1
     request: str
     operator: str
-    act: str  # "exported" or "imported"
+    act: Annotated[str, GALLERY_ACTS]
     people: int
     templates: int
     pictures: int
@@ -202,9 +235,9 @@ class Grant:
     VERSION: ClassVar[int] = 1
     request: str
     operator: str
-    reason: str
+    reason: Annotated[str, GRANT_REASONS]
     pass_id: str
-    pass_kind: str
+    pass_kind: Annotated[str, PassKind]
     issuer: str  # the id of the key that signed it
     gate: str  # the gate where it holds, or "any" of the site
     valid_from_utc_s: int
@@ -220,7 +253,7 @@ class Revocation:
     VERSION: ClassVar[int] = 1
     request: str
     operator: str
-    reason: str
+    reason: Annotated[str, REVOKE_REASONS]
     pass_id: str
 
 
@@ -234,7 +267,7 @@ class Calibration:
     operator: str  # the user who ran it, as the kernel vouches
     signed_by: str  # the name that this person signed with
     device: str
-    method: str  # black-body or pairs
+    method: Annotated[str, CalibrationMethod]
     samples: int
     offset_celsius: float
     spread_celsius: float
@@ -251,7 +284,7 @@ class Start:
     KIND: ClassVar[str] = "start"
     VERSION: ClassVar[int] = 1
     version: str
-    owner: str  # "gate" or "one-shot"
+    owner: Annotated[str, OWNERS]
     previous_epoch: str | None
     previous_last_seq: int | None
     config_sha256: str | None = None
@@ -276,6 +309,14 @@ class Pruned:
     runs: tuple[tuple[str, int, int], ...]  # epoch, first and last number
 
 
+class Hole(TypedDict):
+    """Numbers of one epoch that are not here any more."""
+
+    epoch: str
+    first: int
+    last: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Salvage:
     """The ledger's file was damaged: a new one was begun with all that could be proved."""
@@ -284,7 +325,7 @@ class Salvage:
     VERSION: ClassVar[int] = 1
     kept: int
     lost: int  # numbers that existed and are not here any more; the street may hold them
-    holes: tuple[dict[str, Any], ...]  # the first hundred: epoch, first, last
+    holes: tuple[Hole, ...]  # the first hundred
     refused_rows: int  # rows whose content did not give their hash
     aside: str  # the name of the damaged file, beside the ledger
     last: str | None = None  # the newest entry that was saved
@@ -312,7 +353,7 @@ class Deletion:
     VERSION: ClassVar[int] = 1
     request: str
     operator: str
-    reason: str  # "retention" or "person"
+    reason: Annotated[str, DELETION_REASONS]
     keys: tuple[str, ...]  # the names of the keys that were destroyed
     parts: dict[str, int]  # how many personal parts, by class
     total: int

@@ -184,6 +184,15 @@ def test_wrong_settings_end_any_verb_with_78(ctl, config):
     assert all(line.startswith("sentinelctl: ") for line in err.splitlines())
 
 
+def test_show_contract_prints_the_document_and_the_schemas_without_a_gate(ctl, config):
+    config.unlink()
+    code, out, _ = ctl("show", "contract")
+    assert (code, json.loads(out)["asyncapi"]) == (0, "3.0.0")
+    code, out, _ = ctl("show", "contract", "--schema")
+    assert (code, "passage.v1" in json.loads(out)["$defs"]) == (0, True)
+    assert ctl("show", "contract", "-q") == (0, "", "")
+
+
 def test_show_config_tells_where_each_value_came_from(ctl):
     code, out, _ = ctl("show", "config", "--json")
     assert code == 0

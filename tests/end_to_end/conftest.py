@@ -1,11 +1,15 @@
 """Stages for whole gates: real processes, a real broker, the real face models; only the devices are simulated."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from contract_check import faults_of_entry
 
 from sentinel.core.citizen import check_digit
 from sentinel.rehearsal import Rehearsal, synthetic_person
+from sync.entry import Entry
+from sync.errors import LedgerDamaged, LedgerUnavailable
 
 
 def number_of(serial: int) -> str:
@@ -32,6 +36,15 @@ def stage(tmp_path_factory, models_dir, faces_dir):
         built.start("uplink")
         until_mode(built, "automatic", 60.0)
         yield built
+        written = all_written(built)
+    assert [fault for entry in written for fault in faults_of_entry(entry)] == [], "the street was promised otherwise"
+
+
+def all_written(stage: Rehearsal) -> list[Entry]:
+    """Return what the test made a whole gate write; nothing when the test has destroyed the ledger."""
+    with suppress(LedgerDamaged, LedgerUnavailable), stage.reader() as reader:
+        return reader.newest(10_000)
+    return []
 
 
 def until_mode(stage: Rehearsal, mode: str, timeout_s: float) -> dict:

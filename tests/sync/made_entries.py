@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sync.entry import GENESIS, Entry, Key, Stamp, canonical, entry_hash, epoch_text, make_epoch
+from sync.wire import encode_entry
 
 FIRST = make_epoch(1, 0xC0FFEE01)
 SECOND = make_epoch(2, 0xC0FFEE02)
@@ -81,6 +82,12 @@ class LedgerInMemory:
 
     def range(self, epoch: int, first: int, last: int) -> list[Entry]:
         return [self.entries[key] for seq in range(first, last + 1) if (key := Key(epoch, seq)) in self.entries]
+
+    def events(
+        self, epoch: int, first: int, last: int, source: str, *, historical: bool
+    ) -> list[tuple[int, bytes]]:
+        entries = self.range(epoch, first, last)
+        return [(entry.key.seq, encode_entry(entry, source, historical=historical)) for entry in entries]
 
     def _tip(self) -> bytes:
         head = self.head()

@@ -317,11 +317,17 @@ def test_a_ledger_full_of_unsendable_entries_is_not_read_in_one_go():
     assert [str(key) for key, _ in outbox.backlog(Limits(entries=1, batch_bytes=64_000, packet_bytes=1_500)).unsendable]
 
 
-def test_a_damaged_row_is_set_aside_and_told(caplog):
+@pytest.mark.parametrize(
+    "damage",
+    [{"body": b'{"a":1'}, {"body": b'{"a": 1}'}, {"body": b"\xff"}, {"body": b"{}"}, {"kind": "other"}],
+    ids=["torn", "not canonical", "not text", "another body", "another kind"],
+)
+def test_a_damaged_row_is_set_aside_and_told_and_its_neighbours_are_kept(damage, caplog):
     line = Line()
     _, bad, _ = line.ledger.append(3)
-    object.__setattr__(bad, "body", b'{"outcome":"refu')
-    line.connect().steps(3)
+    for name, value in damage.items():
+        object.__setattr__(bad, name, value)
+    line.connect().steps(12)
     assert line.balance() == (4, 3, 1, 0)
     assert any(record.levelno == logging.ERROR and str(bad.key) in record.message for record in caplog.records)
     assert line.store.report()[0].epochs[0].missing == (Run(3, 3),), "and the street can say what it lacks"

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.cli import main as sentinelctl
+from sentinel.street_import import import_stick
 from sentinel.uplink import open_cursor
 from sync.cursor import Cursor
 from sync.entry import Draft
+from sync.identity import Believed, load_identity, make_identity
 from sync.ledger import LedgerReader, LedgerWriter
+from sync.receive import Store
 
 HOUSE = Path(__file__).parents[2]
 PATIENCE_S = 20.0
@@ -181,3 +185,33 @@ def test_a_damaged_cursor_is_set_aside(tmp_path: Path):
     with open_cursor(path, wall_ns=lambda: 7_000_000_000) as cursor:
         assert cursor.dead_letters() == ()
     assert (tmp_path / "uplink.db.damaged-7").read_bytes().startswith(b"once")
+
+
+def test_where_no_broker_is_a_stick_there_and_back_leaves_nothing_waiting(tmp_path: Path, capsys):
+    base = tmp_path
+    (base / "state").mkdir()
+    street = make_identity(base / "street.key")
+    (base / "street.pub").write_text(street.known.text())
+    config = base / "gate.toml"
+    nobody = SETTINGS.format(base=base, broker="mqtt://127.0.0.1:1")
+    config.write_text(f'{nobody}street_keys = "{base}/street.pub"\n')
+    with LedgerWriter.open(base / "state" / "ledger.db", vault=None) as writer:
+        append(writer, 40)
+    uplink = subprocess.Popen([sys.executable, "-m", "sentinel.uplink", "--config", str(config)], cwd=HOUSE)
+    try:
+        said = base / "run" / "uplink.json"
+        wait_for("the uplink has found nobody", lambda: said.exists() and json.loads(said.read_text())["balance"])
+        assert sentinelctl(["--config", str(config), "--json", "stick", "export", str(base)]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["entries"] == 42  # with the start and the stop
+        gates = Believed([load_identity(base / "secrets" / "gate.key").known])
+        with Store(base / "street.db") as store:
+            back = import_stick(Path(told["path"]), store, street, gates, now_ns=time.time_ns())
+        assert sentinelctl(["--config", str(config), "--quiet", "stick", "import", str(back)]) == 0
+        wait_for("the receipts hold", lambda: json.loads(said.read_text())["balance"]["receipted"] == 42)
+    finally:
+        uplink.kill()
+        uplink.wait()
+    assert sentinelctl(["--config", str(config), "--lang", "en", "stick", "export", str(base)]) == 0
+    assert "Nothing waits" in capsys.readouterr().err
+    assert not list((base / "state" / "receipts").iterdir())
