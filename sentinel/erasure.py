@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.byhand import signed, signed_part
-from sentinel.core.keeping import Days
+from sentinel.core.keeping import DAY_NS, Days
 from sentinel.core.kinds import Deletion, body_of
 from sentinel.core.retention import day_key, is_due, last_day
 from sentinel.keyroom import signer
@@ -35,6 +35,7 @@ Sign = Callable[[bytes], tuple[str, str]]  # the signer's id and the signature, 
 LOOK_S = 3600.0  # days end once a day; an hour is soon enough and a walk through a full ledger takes seconds
 MOST_KEYS, MOST_RUNS = 400, 1000  # of one entry: some 10 and 30 kB, far below what a message may hold
 TELL_S = 10.0
+_CLOCK_ENTRIES = 500  # so far back is looked for one that was written under a trusted clock
 AUTOMATIC = "retention"  # the operator of a deletion that the settings asked for
 
 
@@ -56,9 +57,16 @@ def days_of(settings: Settings) -> Days:
     return Days(passage=kept.passage_days, fault=kept.fault_days, audit=kept.audit_days)
 
 
-def today_of(stamp: Stamp) -> date | None:
-    """Return the day by which retention may be judged, None under a clock that nobody trusts."""
-    return datetime.fromtimestamp(stamp.wall_ns / 1e9, UTC).date() if stamp.clock_trusted else None
+def today_of(stamp: Stamp, reader: LedgerReader) -> date | None:
+    """Return the day by which retention may be judged, None under a clock that nobody trusts.
+
+    It is never later than the day after the newest entry under a trusted clock: a clock that has just leapt by years
+    finds nothing due, and a gate that was off for weeks writes a `start` first.
+    """
+    walls = [entry.stamp.wall_ns for entry in reader.newest(_CLOCK_ENTRIES) if entry.stamp.clock_trusted]
+    if not stamp.clock_trusted or not walls:
+        return None
+    return _day_of(min(stamp.wall_ns, max(walls) + DAY_NS))
 
 
 def survey(
@@ -101,7 +109,7 @@ def until_of(entry: Entry, began_after: Callable[[int], int | None], days: Days)
 
 
 def _day_of(wall_ns: int | None) -> date | None:
-    return None if wall_ns is None else datetime.fromtimestamp(wall_ns / 1e9, UTC).date()
+    return None if wall_ns is None else datetime.fromtimestamp(wall_ns // 1_000_000_000, UTC).date()
 
 
 def counted(reader: LedgerReader) -> Counter[str]:
@@ -187,10 +195,10 @@ class Erasures:
             self._look(writer)
 
     def _look(self, writer: LedgerWriter) -> None:
-        today = today_of(self._stamp())
-        if today is None:
-            return
         with LedgerReader(writer.path) as reader:
+            today = today_of(self._stamp(), reader)
+            if today is None:
+                return
             rows = [row for row in survey(reader, self._vault.names(), self._days, today, {}) if row.due]
             if rows or self.due:
                 rows = [row for row in survey(reader, self._vault.names(), self._days, today, counted(reader))

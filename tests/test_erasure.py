@@ -199,6 +199,13 @@ def test_an_untrusted_clock_makes_nothing_due(writer, vault, sign):
     assert len(vault.names()) == 1
 
 
+def test_a_clock_that_has_just_leapt_finds_nothing_due(writer, vault, sign):
+    add(writer, 3)
+    erasures = Erasures(vault, DAYS, automatic=True, sign=sign, stamp=lambda: stamp_of(NOON + timedelta(days=9000)))
+    erasures.tend(writer)
+    assert (erasures.due, len(vault.names())) == (0, 1), "no entry says that years have passed"
+
+
 def test_a_large_deletion_is_told_in_several_entries(writer, vault):
     row = survey_of(writer, vault)
     assert row == []

@@ -19,7 +19,7 @@ from sentinel.phrases import word
 from sentinel.settings import Settings, load
 
 _CARRY_OUT_S = 120.0  # a full ledger is walked in some ten seconds on a slow card
-_LOOK_S = 0.1
+_LOOK_S = 0.2
 _TELL_S = 2.0
 _MOST_SAMPLES = 5000  # of ciphertexts that are tried again afterwards
 
@@ -115,7 +115,7 @@ def office_of(args: argparse.Namespace) -> Any:
     stamp: Callable[[], Any] = getattr(args, "stamp", now_stamp)
     vault = open_vault(settings)
     with LedgerReader(settings.paths.ledger) as reader:
-        today = today_of(stamp())
+        today = today_of(stamp(), reader)
         yield Office(settings, args.config, vault, reader, today, args.lang, args.quiet)
 
 

@@ -188,6 +188,8 @@ def check_day_keys_go(
 
 def run_later(stage: Rehearsal, days: int) -> None:
     """Run the retention as a maintainer would so many days later, by a clock that can be trusted."""
+    vault = Vault.open(stage.directory / "secrets")
+    LedgerWriter.open(stage.directory / "state" / "ledger.db", vault=vault, stamp=at(days)).close("a start of that day")
     known = argparse.Namespace(config=stage.config, json=False, lang="en", plain=True, quiet=False, stamp=at(days))
     args = cli.build_parser(("retention",)).parse_args(["retention", "run", "--yes"], known)
     assert retention.run_run(args) == 0
