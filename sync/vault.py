@@ -47,7 +47,7 @@ class Vault:
         site_key: bytes,
         random_bytes: Callable[[int], bytes],
         connect: Callable[[Path, str], sqlite3.Connection],
-        cipher: str,
+        cipher: str = "auto",
     ):
         """Hold the two keys; `open` reads them."""
         self._path = path

@@ -20,6 +20,7 @@ import pytest
 from sentinel import cli, roster
 from sentinel.cli import retention
 from sentinel.rehearsal import Rehearsal, synthetic_person
+from sync.cursor import Cursor
 from sync.entry import Draft, Stamp
 from sync.errors import VaultError
 from sync.ledger import LedgerWriter
@@ -33,7 +34,7 @@ from .conftest import number_of, until_mode
 pytestmark = [pytest.mark.models, pytest.mark.broker, pytest.mark.timeout(120)]
 
 NAME, NUMBER = "样本龘靐", number_of(333)
-IMAGE_MB = 64
+IMAGE_MB = 40
 
 
 class Box:
@@ -123,12 +124,17 @@ def live(stage: Rehearsal, face: Path, vault: Vault) -> None:
     draft = Draft(kind="registration", version=1, body=body, personal=personal)
     spool_append(stage.directory / "state" / "spool.jsonl", draft, now_stamp(), vault)
     stage.wait(lambda: found(stage, "registration", 2), 20.0)
-    stage.wait(lambda: True if stage.ctl_json("show", "status")["balance"]["pending"] == 0 else None, 20.0)
+    stage.wait(lambda: receipted(stage), 20.0)
 
 
 def found(stage: Rehearsal, kind: str, count: int) -> bool | None:
     with stage.reader() as reader:
         return True if len(reader.newest(100, kind)) >= count else None
+
+
+def receipted(stage: Rehearsal) -> bool | None:
+    with stage.reader() as reader, Cursor(stage.directory / "state" / "uplink.db") as cursor:
+        return True if cursor.balance(reader.epochs()).pending == 0 else None
 
 
 def test_a_raw_scan_finds_nobody_and_after_a_deletion_nothing_opens(tmp_path_factory, models_dir, faces_dir):

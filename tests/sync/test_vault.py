@@ -120,6 +120,16 @@ def test_a_destroyed_key_leaves_no_bytes_in_the_file(vault, secrets):
     assert [path.name for path in secrets.iterdir() if wrapped in path.read_bytes()] == []
 
 
+def test_what_a_power_cut_left_in_the_journal_goes_with_the_next_destruction_even_of_nothing(vault, secrets):
+    key_name, _ = vault.seal(PERSON, "passage", DAY)
+    vault.seal(PERSON, "registration", DAY)
+    (wrapped,) = vault.wrapped([key_name]).values()
+    assert wrapped in (secrets / "vault.db-journal").read_bytes()
+    assert vault.destroy() == 0
+    assert wrapped not in (secrets / "vault.db-journal").read_bytes()
+    assert vault.names() == ("passage/2026-11-22", "registration/2026-11-22")
+
+
 def test_two_processes_that_make_a_key_at_once_get_the_same_one(secrets, vault):
     vaults = [Vault.open(secrets) for _ in range(4)]
     gate, sealed = threading.Barrier(len(vaults)), []
