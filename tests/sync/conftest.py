@@ -1,13 +1,14 @@
 """A real MQTT 5 broker on a free loopback port."""
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from sentinel.rehearsal import held_port
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
@@ -16,8 +17,8 @@ class Mosquitto:
     """One broker that a test may kill and start again on the same port."""
 
     def __init__(self, directory: Path, settings: str = "") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self._held = held_port()
+        self.port = self._held.getsockname()[1]
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._config = directory / f"mosquitto-{self.port}.conf"
         self._config.write_text(settings or f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
