@@ -89,6 +89,10 @@ def serve(config: str | None) -> int:
     stop = stop_on_signals()
     with waited_lock(settings.paths.barrier_lock, stop) as held:
         if held:
+            if settings.paths.restoring.exists():
+                from sentinel.restoring import finish  # not once a year
+
+                finish(settings)
             with GateProcess(settings) as gate:
                 sd_notify("READY=1")
                 gate.run(stop)

@@ -16,10 +16,12 @@ from typing import Any
 
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
+from sentinel.street_import import import_stick
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker
 from sync.entry import epoch_text
 from sync.gaps import GateReport, read_report
+from sync.identity import Identity, load_believed, load_identity, make_identity
 from sync.receive import Receiver, Store
 from sync.wire import utc_text
 
@@ -36,7 +38,8 @@ SESSION_S = 7 * 24 * 3600  # the broker keeps what gates send while we are away
 def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM, or print the report."""
     args = _parser().parse_args(argv)
-    end_process(partial(print_report, args) if args.verb == "report" else partial(serve, args))
+    verbs = {"report": print_report, "keys": print_keys, "import": import_file}
+    end_process(partial(verbs.get(args.verb, serve), args))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: sentinel-street --broker mqtt://127.0.0.1:1883 --store /var/lib/sentinel-street/street.db",
     )
     known = os.environ.get
+    parser.add_argument(
+        "--identity", type=Path, default=known("SENTINEL_STREET_KEY"), metavar="FILE",
+        help="the private keys that sign receipts (default: street.key beside the store, when it is there)",
+    )  # fmt: skip
     parser.add_argument("--broker", default=known("SENTINEL_BROKER"), help="mqtt://HOST:PORT or mqtts://HOST:PORT")
     parser.add_argument("--name", default="street", help="tells receivers of one broker apart (default: %(default)s)")
     parser.add_argument("--username", default=known("SENTINEL_USERNAME"))
@@ -59,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         )
     parser.add_argument("--key-file", type=Path, default=known("SENTINEL_KEY_FILE"), help="the key of --cert-file")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    verbs = parser.add_subparsers(dest="verb", metavar="report")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    _add_keys(verbs, store)
+    _add_import(verbs, store)
     report = verbs.add_parser(
         "report",
         parents=[store],
@@ -68,6 +77,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--json", action="store_true", help="for programs")
     return parser
+
+
+def _add_keys(verbs: Any, store: argparse.ArgumentParser) -> None:
+    verbs.add_parser(
+        "keys",
+        parents=[store],
+        help="make the street's keys, once, and print the public half for the gates' [uplink] street_keys",
+        epilog="Example: sentinel-street keys > street.pub",
+    )
+
+
+def _add_import(verbs: Any, store: argparse.ArgumentParser) -> None:
+    reading = verbs.add_parser(
+        "import",
+        parents=[store],
+        help="store what a gate wrote on a stick, and write the receipts that go back; also beside a running receiver",
+        epilog="Example: sentinel-street import /media/stick/east-3.stick --signer 0123456789abcdef",
+    )
+    reading.add_argument("stick", type=Path, metavar="FILE", help="what sentinelctl stick export wrote")
+    reading.add_argument("--gates", type=Path, metavar="FILE", required=True, help="the public keys of the gates")
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -93,7 +122,7 @@ def serve(args: argparse.Namespace) -> int:
     spare_the_collector()
     with Store(_store(args)) as store:
         sd_notify("READY=1")
-        Street(Receiver(store, broker, wall_ns=time.time_ns), args.broker).run(stop)
+        Street(Receiver(store, broker, wall_ns=time.time_ns, identity=_identity(args)), args.broker).run(stop)
     broker.close()
     return 0
 
@@ -192,6 +221,34 @@ def as_lines(gate: GateReport) -> Sequence[str]:
     for word, keys in (("FORK", gate.forks), ("BREAK", gate.breaks), ("FORGOT", gate.forgotten)):
         lines += [f"  {word:6} {key}" for key in keys]
     return lines
+
+
+def print_keys(args: argparse.Namespace) -> int:
+    """Make the street's identity when there is none, and print what the gates need of it."""
+    path = _identity_path(args)
+    print(make_identity(path).known.text(), end="")
+    print(f"{path} stays here; what is printed is for each gate's [uplink] street_keys", file=sys.stderr)
+    return 0
+
+
+def import_file(args: argparse.Namespace) -> int:
+    """Read a stick and name the file that goes back."""
+    street, gates = load_identity(_identity_path(args)), load_believed(args.gates)
+    with Store(_store(args)) as store:
+        print(import_stick(args.stick, store, street, gates, now_ns=time.time_ns()))
+    return 0
+
+
+def _identity_path(args: argparse.Namespace) -> Path:
+    return Path(args.identity) if args.identity else _store(args).with_name("street.key")
+
+
+def _identity(args: argparse.Namespace) -> Identity | None:
+    path = _identity_path(args)
+    if args.identity or path.exists():
+        return load_identity(path)
+    log.warning("receipts are not signed: there is no %s; make one: sentinel-street keys", path)
+    return None
 
 
 def _store(args: argparse.Namespace) -> Path:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentinel.core.retry import Backoff
 from sentinel.returned import Returned
@@ -26,6 +27,9 @@ from sync.errors import LedgerDamaged, SyncError
 from sync.forward import Forwarder
 from sync.ledger import LedgerReader
 from sync.wire import State, encode_state, topics
+
+if TYPE_CHECKING:
+    from sync.identity import Believed
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +81,18 @@ def open_cursor(path: Path, wall_ns: Callable[[], int] = time.time_ns) -> Cursor
         return Cursor(path, write=True)
 
 
+def believed(street_keys: Path | None) -> "Believed | None":
+    """Return whose receipts count; None where the street's keys are not known, and any receipt does.
+
+    Raises: IdentityError when the file cannot be used: no receipt could count then.
+    """
+    if street_keys is None:
+        return None
+    from sync.identity import load_believed  # imported here: it loads a library of 8 MB
+
+    return load_believed(street_keys)
+
+
 class Uplink:
     """The connection to one street, for ever: connect, take turns, wait a while, connect again."""
 
@@ -110,6 +126,7 @@ class Uplink:
             batch_bytes=way.batch_bytes,
             resend_s=way.resend_s,
             backlog_per_s=way.backlog_per_s,
+            street=believed(way.street_keys),
         )
         self._returned = Returned(settings.paths.receipts_in, names.gate, way.street_keys)
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random.random)

@@ -11,13 +11,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sync.broker import Broker, BrokerLost, Disconnected, Message, SubscriptionRefused
 from sync.entry import Entry, Key
 from sync.errors import LedgerFromTheFuture, LedgerUnavailable, WireError
 from sync.gaps import GateReport, report
 from sync.pack import ENCODING, ENCODINGS
+from sync.receipts import signed_properties
 from sync.runs import Run, Runs
 from sync.wire import (
     JSON_TYPE,
@@ -35,6 +36,9 @@ from sync.wire import (
     every_gate,
     parse_topic,
 )
+
+if TYPE_CHECKING:
+    from sync.identity import Identity
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +133,7 @@ class Store:
                 raise LedgerUnavailable(f"the street's store cannot be written: {error}; check the disk") from error
             held = {known.epoch: _runs(cursor, device, known.epoch) for known in state.epochs}
         epochs = tuple(self._receipt_of(device, epoch, runs) for epoch, runs in held.items() if len(runs))
-        return Receipt(gate=device, epochs=epochs, encodings=ENCODINGS)
+        return Receipt(gate=device, epochs=epochs, encodings=ENCODINGS, answers=state.ask)
 
     def report(self) -> tuple[GateReport, ...]:
         """Return what is held and missing, one part per gate."""
@@ -143,11 +147,11 @@ class Store:
             held.discard(seq)
         runs = list(held)
         upto = runs.pop(0).last if runs and runs[0].first == 1 else 0
-        if len(runs) > MAX_RUNS:  # a sieve of an epoch: then the receipt speaks of this batch only
+        if part := len(runs) > MAX_RUNS:  # a sieve of an epoch: then the receipt speaks of this batch only
             keys = [arrival.entry.key for arrival in batch.arrivals] if batch else []
             near = [key.seq for key in keys if key.epoch == epoch and key.seq > upto and key.seq in held]
             runs = list(Runs(Run(seq, seq) for seq in near))[:MAX_RUNS]
-        return EpochReceipt(epoch=epoch, upto=upto, also=tuple(runs))
+        return EpochReceipt(epoch=epoch, upto=upto, also=tuple(runs), part=part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,8 +299,11 @@ class _Delivery:
 class Receiver:
     """The street's end of the line: hear entries and states, store, answer."""
 
-    def __init__(self, store: Store, broker: Broker, *, wall_ns: Callable[[], int]) -> None:
-        self._store, self._broker, self._wall_ns = store, broker, wall_ns
+    def __init__(
+        self, store: Store, broker: Broker, *, wall_ns: Callable[[], int], identity: "Identity | None" = None
+    ) -> None:
+        """Sign the receipts when there is an identity to sign with."""
+        self._store, self._broker, self._wall_ns, self._identity = store, broker, wall_ns, identity
 
     def connect(self, timeout_s: float) -> None:
         """Connect and subscribe. The retained states arrive first, so each gate hears at once what we hold.
@@ -368,7 +375,9 @@ class Receiver:
     def _answer(self, message: Message, receipt: Receipt | None) -> None:
         if receipt is not None:
             topic = message.topic.rsplit("/", 1)[0] + "/receipt"
-            self._broker.publish(topic, encode_receipt(receipt), content_type=JSON_TYPE)
+            payload = encode_receipt(receipt)
+            signed = signed_properties(payload, self._identity) if self._identity is not None else ()
+            self._broker.publish(topic, payload, content_type=JSON_TYPE, properties=signed)
         self._broker.ack(message)  # after commit and receipt: until then the broker keeps it for us
 
     def _strange(self, message: Message, error: WireError) -> int:

@@ -34,6 +34,8 @@ FAMILIES = {
     "drill": ("drill",),
     "retention": ("retention",),
     "vault": ("vault",),
+    "backup": ("backup",),
+    "doctor": ("doctor",),
 }
 EXIT_CODES = """exit codes:
   0 ok   1 warning   2 critical   3 gate not running, state unknown   (show status)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.cli import add_nouns, add_verb, render
-from sentinel.core.errors import DataError, Unavailable, UsageError
+from sentinel.core.errors import DataError, SentinelError, Unavailable, UsageError
 from sentinel.i18n import text
 from sentinel.phrases import word
 from sentinel.settings import Settings, load
@@ -52,7 +52,7 @@ def add(subparsers: Any) -> None:
         "run",
         run_run,
         summary="Destroy the keys of all that is due, record it signed, and check that nothing opens any more.",
-        about="There is no way back, and no backup of ours brings a destroyed key back.",
+        about="There is no way back: older backups hold the keys, so a new one is made and they are destroyed.",
         example="sentinelctl retention run",
         exits="0 done or nothing due, 64 not confirmed, 65 something still opens, 69 not recorded, nothing destroyed",
     )
@@ -201,6 +201,7 @@ def run_run(args: argparse.Namespace) -> int:
             _ask(office, said)
         _until_done(office, lambda: not names & set(office.vault.names()) and not proof.left(office))
         proof.after(office)
+        _forget_backups(office)
     if args.json:
         _print_rows(due, args, done=True)
     return 0
@@ -281,6 +282,17 @@ class Proof:
         office.tell("proved" if self.keys_die else "proved-parts", parts=len(self.parts), keys=len(self.wrapped))
 
 
+def _forget_backups(office: Office) -> None:
+    """Let every older backup go, for it holds the keys too; where the second place is away, the next backup does it."""
+    from sentinel.backup import forget_before
+    from sync.errors import SyncError
+
+    try:
+        forget_before(office.settings)
+    except (SentinelError, SyncError, OSError) as error:
+        office.tell("backups-stay", why=error)
+
+
 def _opens(vault: Any, name: str, part: bytes) -> bool:
     from sync.errors import VaultError
 
@@ -309,6 +321,7 @@ def run_erase(args: argparse.Namespace) -> int:
             _ask(office, said)
         _until_done(office, lambda: not proof.left(office) and not _log_holds(office, proof))
         proof.after(office)
+        _forget_backups(office)
     if args.json:
         print(json.dumps({"schema": "sentinel.erased/1", "person": token, "parts": len(mine), "keys": in_roster,
                           "day_keys_until": _iso(last)}))  # fmt: skip

@@ -13,7 +13,7 @@ from sentinel.settings import load
 
 _SEAL = """The file device.key becomes the credential device.cred, which only this machine decrypts (its TPM, or the
 host's key where there is none), and is overwritten. Then let the units take it: remove the # before
-LoadCredentialEncrypted= in sentinel-gate.service and sentinel-manual@.service, systemctl daemon-reload, restart. Keep
+LoadCredentialEncrypted= in the units of gate, manual and backup, systemctl daemon-reload, restart. Keep
 an offline copy of device.key first: without it a broken mainboard takes every name with it."""
 
 

@@ -284,7 +284,7 @@ class Start:
     KIND: ClassVar[str] = "start"
     VERSION: ClassVar[int] = 1
     version: str
-    owner: Annotated[str, OWNERS]
+    owner: Annotated[str, (*OWNERS, "restore")]  # a restore begins an epoch by itself, before its file has its place
     previous_epoch: str | None
     previous_last_seq: int | None
     config_sha256: str | None = None
