@@ -7,12 +7,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from sentinel.cli import add_nouns, add_verb, render
+from sentinel.cli.retention_proof import Proof
 from sentinel.core.errors import DataError, SentinelError, Unavailable, UsageError
 from sentinel.i18n import text
 from sentinel.phrases import word
@@ -21,7 +22,6 @@ from sentinel.settings import Settings, load
 _CARRY_OUT_S = 120.0  # a full ledger is walked in some ten seconds on a slow card
 _LOOK_S = 0.2
 _TELL_S = 2.0
-_MOST_SAMPLES = 5000  # of ciphertexts that are tried again afterwards
 
 _CLOCK = """Retention is never counted by a clock that nobody trusts: without time from the network or a good clock,
 nothing is due. What was written under such a clock is kept until a later start knew the time."""
@@ -237,51 +237,6 @@ def _until_done(office: Office, done: Callable[[], bool]) -> None:
         time.sleep(_LOOK_S)
 
 
-@dataclass(slots=True)
-class Proof:
-    """What was there before a deletion, to be looked for afterwards."""
-
-    wanted: Callable[[Any], bool]
-    wrapped: dict[str, bytes] = field(default_factory=dict)
-    parts: list[tuple[str, bytes]] = field(default_factory=list, repr=False)
-    keys_die: bool = True
-
-    @classmethod
-    def before(
-        cls, office: Office, names: Iterable[str], wanted: Callable[[Any], bool], *, keys_die: bool = True
-    ) -> "Proof":
-        """Remember the wrapped keys and the ciphertexts."""
-        proof = cls(wanted, office.vault.wrapped(names), keys_die=keys_die)
-        for part in office.reader.sealed_parts():
-            if wanted(part) and len(proof.parts) < _MOST_SAMPLES:
-                proof.parts.append((part.personal_key, part.personal))
-        return proof
-
-    def left(self, office: Office) -> bool:
-        """Tell whether any of the parts is still in the ledger."""
-        return any(self.wanted(part) for part in office.reader.sealed_parts())
-
-    def after(self, office: Office) -> None:
-        """Try everything that was there, and look for what is left of it.
-
-        Raises: DataError when anything opens, or a trace is in the files of the vault or the ledger.
-        """
-        from sentinel.erasure import traces
-
-        opened = sum(_opens(office.vault, *part) for part in self.parts) if self.keys_die else 0
-        folder = office.settings.paths.secrets_dir
-        found = traces(folder, self.wrapped.values())
-        if not self.keys_die:
-            ledger = office.settings.paths.ledger
-            found += traces(ledger.parent, [part for _, part in self.parts], (ledger.name, f"{ledger.name}-wal"))
-        if opened or found:
-            raise DataError(
-                f"{opened} parts still open and {', '.join(found) or 'no file'} holds a trace; run it again, and if it "
-                "stays so, keep the disk and ask us"
-            )
-        office.tell("proved" if self.keys_die else "proved-parts", parts=len(self.parts), keys=len(self.wrapped))
-
-
 def _forget_backups(office: Office) -> None:
     """Let every older backup go, for it holds the keys too; where the second place is away, the next backup does it."""
     from sentinel.backup import forget_before
@@ -291,16 +246,6 @@ def _forget_backups(office: Office) -> None:
         forget_before(office.settings)
     except (SentinelError, SyncError, OSError) as error:
         office.tell("backups-stay", why=error)
-
-
-def _opens(vault: Any, name: str, part: bytes) -> bool:
-    from sync.errors import VaultError
-
-    try:
-        vault.unseal_bytes(name, part)
-    except VaultError:
-        return False
-    return True
 
 
 def run_erase(args: argparse.Namespace) -> int:
