@@ -8,19 +8,16 @@ itself is a finding too: no look takes another one with it.
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from sentinel import backup, status
+from sentinel import backup, certificates, clocks, status
 from sentinel.condition import Status
 from sentinel.core.errors import is_expected
 from sentinel.settings import Settings
 from sync.room import FULL_FILL, WARN_FILL, room_of
 from sync.stamp import now_stamp
 
-CERTIFICATE_WARN_DAYS = 30
-_DAY_S = 86_400.0
 _DISK_SPARE_BYTES = 64 << 20
 
 
@@ -115,17 +112,12 @@ def clock(here: Here) -> Found:
 
 
 def certificate(here: Here) -> Found:
-    """Tell how long the certificate with which the uplink shows who it is holds."""
-    path = here.settings.uplink.cert_file
-    if path is None:
+    """Tell how long the certificates of the road hold: ours, and the authority that vouches for the broker."""
+    ending = certificates.soonest(here.settings.uplink, clocks.latest_ns(here.settings.paths.ledger))
+    if ending is None:
         return Found(level="ok", code="none")
-    from cryptography import x509
-
-    left = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc - datetime.now(UTC)
-    days = left.total_seconds() / _DAY_S
-    level = "critical" if days <= 0 else "warning" if days < CERTIFICATE_WARN_DAYS else "ok"
-    code = {"critical": "over", "warning": "soon", "ok": "ok"}[level]
-    return Found(level=level, code=code, values={"days": max(0, int(days))})
+    code = {"critical": "over", "warning": "soon", "ok": "ok"}[ending.level]
+    return Found(level=ending.level, code=code, values={"days": max(0, int(ending.days)), "file": ending.file.name})
 
 
 def uplink(here: Here) -> Found:

@@ -22,7 +22,7 @@ from sync.ledger import LedgerReader, LedgerWriter
 from sync.prune import choose
 from sync.receipts import Proved
 from sync.room import FULL_FILL, PRUNE_FILL, PRUNED_FILL, WARN_FILL, Ballast
-from sync.stamp import now_stamp
+from sync.stamp import known_time, now_stamp
 from sync.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -206,8 +206,8 @@ class Storage:
         stamp = self._stamp()
         if stamp.clock_trusted:
             return stamp.wall_ns
-        stamps = (entry.stamp for entry in reader.newest(_CLOCK_ENTRIES))
-        return max((one.wall_ns for one in stamps if one.clock_trusted), default=0)
+        trusted = (entry.stamp for entry in reader.newest(_CLOCK_ENTRIES))
+        return known_time(stamp, trusted, built_ns=0, files=()).ns
 
     def _tell(self, writer: LedgerWriter) -> None:
         try:

@@ -9,20 +9,23 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sentinel.clocks import GateClock
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
 from sentinel.street_import import import_stick
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker
-from sync.entry import epoch_text
+from sync.dating import Dated
+from sync.entry import Key, epoch_text
 from sync.gaps import GateReport, read_report
 from sync.identity import Identity, load_believed, load_identity, make_identity
 from sync.receive import Receiver, Store
+from sync.street_times import dates_of
 from sync.wire import utc_text
 
 log = logging.getLogger(__name__)
@@ -118,6 +121,7 @@ def serve(args: argparse.Namespace) -> int:
         clean_start=False,
         session_expiry_s=SESSION_S,
         manual_ack=True,
+        doubted=GateClock().doubted,
     )
     spare_the_collector()
     with Store(_store(args)) as store:
@@ -177,15 +181,16 @@ def print_report(args: argparse.Namespace) -> int:
     """Print what the street holds and lacks of each gate."""
     gates = read_report(_store(args))
     if args.json:
-        json.dump({"v": 1, "gates": [as_json(gate) for gate in gates]}, sys.stdout, ensure_ascii=False, indent=1)
+        told = [as_json(gate, dates_of(_store(args), gate.device)) for gate in gates]
+        json.dump({"v": 1, "gates": told}, sys.stdout, ensure_ascii=False, indent=1)
         print()
         return 0
     print("\n".join(line for gate in gates for line in as_lines(gate)) or "no gate has sent anything yet")
     return 0
 
 
-def as_json(gate: GateReport) -> dict[str, Any]:
-    """Return one gate's report as plain JSON values."""
+def as_json(gate: GateReport, dates: Mapping[Key, Dated]) -> dict[str, Any]:
+    """Return one gate's report as plain JSON values; `dates` are of the first and last entry held of each epoch."""
     return {
         "device": gate.device,
         "entries": gate.entries,
@@ -199,12 +204,24 @@ def as_json(gate: GateReport) -> dict[str, Any]:
                 "entries": epoch.entries,
                 "last": epoch.last,
                 "gaps": [[run.first, run.last] for run in epoch.missing],
+                "times": [time_of(key, dates[key]) for key in sorted(dates) if key.epoch == epoch.epoch],
             }
             for epoch in gate.epochs
         ],
         "forks": [str(key) for key in gate.forks],
         "breaks": [str(key) for key in gate.breaks],
         "forgotten": [str(key) for key in gate.forgotten],
+    }
+
+
+def time_of(key: Key, dated: Dated) -> dict[str, Any]:
+    """Return when an entry was made, corrected, as plain JSON values; see docs/messages.md, "Time"."""
+    bounds = {"not_before": dated.earliest_ns, "not_after": dated.latest_ns}
+    return {
+        "sequence": key.seq,
+        "at": utc_text(dated.wall_ns),
+        "quality": str(dated.quality),
+        **{name: utc_text(ns) for name, ns in bounds.items() if ns is not None},
     }
 
 

@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentinel import clocks
+from sentinel.certificates import CertificateWatch
 from sentinel.core.retry import Backoff
 from sentinel.returned import Returned
 from sentinel.settings import Settings, find_config, load
@@ -113,6 +115,7 @@ class Uplink:
                 key_file=way.key_file,
             ),
             keepalive_s=way.keepalive_s,
+            doubted=partial(clocks.doubted, settings.paths.ledger),
         )
         self._forwarder = Forwarder(
             reader,
@@ -128,6 +131,7 @@ class Uplink:
             backlog_per_s=way.backlog_per_s,
             street=believed(way.street_keys),
         )
+        self._certificates = CertificateWatch(way, partial(clocks.latest_ns, settings.paths.ledger))
         self._returned = Returned(settings.paths.receipts_in, names.gate, way.street_keys)
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random.random)
         self._state = StateFile(settings.paths.uplink_health, way.broker)
@@ -207,6 +211,7 @@ class Uplink:
         if not force and not self._state.due(time.monotonic()):
             return False
         try:
+            self._certificates.look(time.monotonic())
             self._returned.look(self._cursor, self._reader)
             balance = asdict(self._cursor.pending(self._reader))
         except (SyncError, OSError) as error:

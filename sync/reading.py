@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -187,6 +187,21 @@ class LedgerReader:
         if kind is None:
             return self._select("ORDER BY epoch DESC, seq DESC LIMIT ?", (limit,))
         return self._select("WHERE kind = ? ORDER BY epoch DESC, seq DESC LIMIT ?", (kind, limit))
+
+    def ends(self) -> list[Entry]:
+        """Return the first and the last entry of every epoch, oldest first."""
+
+        def look(ledger: sqlite3.Connection) -> list[Entry]:
+            keys = [(epoch, seq) for epoch, *ends in ledger.execute(_EPOCHS).fetchall() for seq in sorted({*ends})]
+            one = f"{schema.SELECT} WHERE epoch = ? AND seq = ?"
+            return [schema.entry_of(ledger.execute(one, key).fetchone()) for key in keys]
+
+        return self._read(look)
+
+    def of_kind(self, kind: str, epochs: Iterable[int]) -> list[Entry]:
+        """Return the entries of a kind in these epochs, oldest first; reads all of each epoch."""
+        where = "WHERE epoch = ? AND kind = ? ORDER BY seq"
+        return [entry for epoch in sorted(epochs) for entry in self._select(where, (epoch, kind))]
 
     def get(self, key: Key) -> Entry | None:
         """Return the entry of this key."""

@@ -12,6 +12,7 @@ from itertools import zip_longest
 from typing import Any
 
 from sentinel.cli import add_nouns, add_verb, render
+from sentinel.cli.show import time_document
 from sentinel.cli.words import line_cells
 from sentinel.condition import Line
 from sentinel.core.errors import UsageError
@@ -19,6 +20,7 @@ from sentinel.core.kinds import ALL
 from sentinel.i18n import text
 from sentinel.phrases import local
 from sentinel.settings import load
+from sync.dating import Dating
 from sync.entry import Entry
 
 _FIRST_LOOK = 200  # entries read first; the look is widened fourfold until enough match
@@ -49,6 +51,7 @@ def run_records(args: argparse.Namespace) -> int:
     """Print the entries that match, oldest first."""
     from sentinel.erasure import days_of, until_of
     from sentinel.status import line_of
+    from sync.dating import dating_of
     from sync.ledger import LedgerReader
 
     if args.limit < 1:
@@ -61,13 +64,18 @@ def run_records(args: argparse.Namespace) -> int:
     settings = load(args.config)
     with LedgerReader(settings.paths.ledger) as reader:
         entries = matching(
-            lambda limit: reader.newest(limit, kind), wanted(args.outcome, args.person), since_ns, args.limit
+            lambda limit: reader.newest(limit, kind),
+            wanted(args.outcome, args.person),
+            since_ns,
+            args.limit,
+            lambda found: dating_of(reader, (entry.stamp for entry in found)),
         )
         began_after = cache(reader.began_after)
         untils = [until_of(entry, began_after, days_of(settings)) for entry in entries]
-    lines = [line_of(entry) for entry in entries]
+        dating = dating_of(reader, (entry.stamp for entry in entries))
+    lines = [line_of(entry, dating.when(entry.stamp)) for entry in entries]
     if args.json:
-        print(json.dumps(document(entries, untils), ensure_ascii=False, indent=1))
+        print(json.dumps(document(entries, dating, untils), ensure_ascii=False, indent=1))
     elif not args.quiet:
         _print_lines(lines, untils, now_ns, args)
     return 0
@@ -78,16 +86,20 @@ def matching(
     want: Callable[[Entry], bool],
     since_ns: int | None,
     limit: int,
+    dating: Callable[[Sequence[Entry]], Dating],
 ) -> list[Entry]:
     """Return the newest entries that match, oldest first, reading no further back than it must.
 
-    The wall clock may have been wrong for a while, so `since_ns` picks entries and never ends the search: it ends
-    when enough match or the ledger is read through.
+    The wall clock may have been wrong for a while, so `since_ns` picks entries, by their corrected times, and never
+    ends the search: it ends when enough match or the ledger is read through.
     """
     look = _FIRST_LOOK
     while True:
         entries = sorted(newest(look), key=lambda entry: entry.key)
-        found = [entry for entry in entries if want(entry) and (since_ns is None or entry.stamp.wall_ns >= since_ns)]
+        found = [entry for entry in entries if want(entry)]
+        if since_ns is not None:
+            when = dating(entries).when
+            found = [entry for entry in found if when(entry.stamp).wall_ns >= since_ns]
         if len(found) >= limit or len(entries) < look:
             return found[-limit:]
         look *= 4
@@ -120,14 +132,15 @@ def since(when: str, now_ns: int) -> int:
         raise UsageError(f"--since {when!r} is no time; write 30min, 2h, 1d or 2026-11-22T14:00") from error
 
 
-def document(entries: Sequence[Entry], untils: Sequence[str | None] = ()) -> dict[str, Any]:
-    """Return the entries as JSON values, without their personal parts, and until when these are kept."""
+def document(entries: Sequence[Entry], dating: Dating, untils: Sequence[str | None] = ()) -> dict[str, Any]:
+    """Return the entries as JSON values, without their personal parts; `at` is as stamped, `time` as worked out."""
     records = [
         {
             "key": str(entry.key),
             "kind": entry.kind,
             "at": local(entry.stamp.wall_ns).isoformat(timespec="milliseconds"),
             "clock_trusted": entry.stamp.clock_trusted,
+            "time": time_document(dating.when(entry.stamp)),
             "body": entry.data,
             "personal_until": until,
         }

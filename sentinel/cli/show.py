@@ -24,11 +24,13 @@ from sentinel.phrases import (
     listing,
     local,
     span,
+    time_mark,
     word,
 )
 from sentinel.settings import Settings, explain, load
 
 EXIT_OF_VERDICT = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+_MARK_WORDS = (("~", "cli.time.corrected"), (">", "cli.time.bounds"), ("?", "cli.untrusted"))
 _MOST_COMPONENTS = 7
 _MOST_WAITING = 3
 
@@ -110,8 +112,9 @@ def status_screen(status: Status, lang: str, style: render.Style) -> list[str]:
     room = render.LINES - len(top) - len(bottom) - 1
     last = [line_cells(line, status.wall_ns, lang) for line in reversed(status.last[: max(room, 0)])]
     rows = [f"  {row}" for row in render.table(last, most=render.COLUMNS - 2)]
-    untrusted = any(not line.clock_trusted for line in status.last)
-    head = _title("last", lang) + (f"   {text('cli.untrusted', lang)}" if untrusted else "")
+    marks = {time_mark(line) for line in status.last}
+    legend = [text(key, lang) for mark, key in _MARK_WORDS if mark in marks]
+    head = _title("last", lang) + "".join(f"   {words}" for words in legend)
     lines = top + ([head, *rows] if rows else []) + bottom
     return [render.ascii_only(line) for line in lines] if style.plain else lines
 
@@ -223,6 +226,7 @@ def _finding_lines(finding: Finding, lang: str, style: render.Style) -> list[str
 def run_record(args: argparse.Namespace) -> int:
     """Print one entry, and its personal part where that is asked for and allowed."""
     from sentinel.erasure import days_of, until_of
+    from sync.dating import dating_of
     from sync.entry import parse_key
     from sync.ledger import LedgerReader
 
@@ -236,8 +240,9 @@ def run_record(args: argparse.Namespace) -> int:
         if entry is None:
             raise UsageError(f"the ledger has no entry {key}; find keys with: sentinelctl list records")
         until = until_of(entry, reader.began_after, days_of(settings))
+        dated = dating_of(reader, [entry.stamp], always=True).when(entry.stamp)
     revealed = _revealed(entry, settings) if args.reveal else None
-    document = record_document(entry, revealed, until)
+    document = record_document(entry, revealed, dated, until)
     if args.json:
         print(json.dumps(document, ensure_ascii=False, indent=1))
     elif not args.quiet:
@@ -245,7 +250,9 @@ def run_record(args: argparse.Namespace) -> int:
     return 0
 
 
-def record_document(entry: Any, revealed: dict[str, Any] | None, until: str | None = None) -> dict[str, Any]:
+def record_document(
+    entry: Any, revealed: dict[str, Any] | None, dated: Any = None, until: str | None = None
+) -> dict[str, Any]:
     """Return an entry as JSON values; the personal part only when it was opened, and until which day it is kept."""
     stamp = entry.stamp
     personal: dict[str, Any] = {
@@ -270,10 +277,21 @@ def record_document(entry: Any, revealed: dict[str, Any] | None, until: str | No
             "boot_id": stamp.boot_id,
             "clock_trusted": stamp.clock_trusted,
         },
+        **({"time": time_document(dated)} if dated is not None else {}),
         "body": entry.data,
         "personal": personal,
         "prev": entry.prev.hex(),
         "hash": entry.hash.hex(),
+    }
+
+
+def time_document(dated: Any) -> dict[str, Any]:
+    """Return when an entry was made and what that stands on, as JSON values; `sync.dating.Dated` says what is what."""
+    bounds = {"not_before": dated.earliest_ns, "not_after": dated.latest_ns}
+    return {
+        "quality": str(dated.quality),
+        "at": local(dated.wall_ns).isoformat(timespec="milliseconds"),
+        **{name: local(ns).isoformat(timespec="milliseconds") for name, ns in bounds.items() if ns is not None},
     }
 
 

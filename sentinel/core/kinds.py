@@ -40,6 +40,7 @@ GALLERY_ACTS = ("exported", "imported")
 GRANT_REASONS = ("visitor", "delivery", "repair", "helped-person", "staff", "other")
 REVOKE_REASONS = ("lost-pass", "ended", "mistake", "misused", "other")
 DELETION_REASONS = ("retention", "person")
+CLOCK_WHYS = ("trusted", "jump", "periodic", "lost")
 OWNERS = ("gate", "one-shot")
 
 
@@ -343,6 +344,24 @@ class Unkept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """The wall clock became good, was set, or is good no longer. By these, other entries are dated: `sync/dating.py`.
+
+    Unit: numbers above 2**53 are text; `offset_ns` is wall clock less boot-time clock, read at the same moment.
+    """
+
+    KIND: ClassVar[str] = "clock"
+    VERSION: ClassVar[int] = 1
+    why: Annotated[str, CLOCK_WHYS]
+    boot_id: str
+    offset_ns: str
+    jumped_ns: str  # how far the clock was set since the last such entry, forward positive
+    synchronised: bool  # as the kernel says
+    max_error_us: int  # of the wall clock, as its time source told the kernel
+    est_error_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
     """Personal parts were destroyed: by whole keys when their days were over, or one person's at their wish.
 
@@ -365,7 +384,7 @@ class Deletion:
 
 AnyKind = (
     Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | TemplateChange | GalleryMove
-    | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept
+    | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept | Clock
     | Deletion
 )  # fmt: skip
 
@@ -373,7 +392,7 @@ ALL: dict[str, type] = {
     kind.KIND: kind
     for kind in (
         Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, TemplateChange, GalleryMove,
-        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept, Deletion,
+        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept, Clock, Deletion,
     )
 }
 
