@@ -209,10 +209,8 @@ class LedgerReader:
 
     def sealed_parts(self) -> Iterator[SealedPart]:
         """Yield every personal part that is still there, oldest first, in short reads."""
-        query = (
-            "SELECT epoch, seq, kind, personal_key, json_extract(body, '$.person'), personal FROM entries"
-            " WHERE (epoch, seq) > (?, ?) AND personal IS NOT NULL ORDER BY epoch, seq LIMIT ?"
-        )
+        query = """SELECT epoch, seq, kind, personal_key, json_extract(body, '$.person'), personal FROM entries
+            WHERE (epoch, seq) > (?, ?) AND personal IS NOT NULL ORDER BY epoch, seq LIMIT ?"""
         at = (-1, -1)
 
         def look(ledger: sqlite3.Connection) -> list[tuple[Any, ...]]:
@@ -220,9 +218,7 @@ class LedgerReader:
 
         while rows := self._read(look):
             for epoch, seq, kind, name, person, personal in rows:
-                yield SealedPart(
-                    key=Key(epoch, seq), kind=kind, personal_key=name, person=person, personal=personal
-                )
+                yield SealedPart(key=Key(epoch, seq), kind=kind, personal_key=name, person=person, personal=personal)
             at = rows[-1][:2]
 
     def by_request(self, request: str) -> Entry | None:
@@ -245,19 +241,17 @@ class LedgerReader:
 
         return self._read(look)
 
-    def verify(self, look: Callable[[Entry], None] | None = None) -> ChainReport:
+    def verify(self, look: Callable[[Entry], object] = bool) -> ChainReport:
         """Check each hash, each link and each number from the oldest entry on; pruned ones are no break.
 
-        `look` is shown each entry on the way.
+        `look` is shown each entry.
         Raises: LedgerUnavailable, LedgerDamaged.
         """
-        checked, before = 0, None
-        breaks: list[str] = []
+        checked, before, breaks = 0, None, list[str]()
         gaps = self.gaps()
         for entry in self._walk():
             checked += 1
-            if look is not None:
-                look(entry)
+            look(entry)
             found = list(_breaks(before, entry, gaps)) if len(breaks) < _MAX_BREAKS else []
             if found and before is not None:  # pruned under our eyes? then the gap is there now
                 gaps = self.gaps()

@@ -363,10 +363,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
-    """Personal parts were destroyed: by whole keys when their days were over, or one person's at their wish.
-
-    `signature` is the gate's own, of purpose "deletion", over the canonical body without `signer` and `signature`.
-    """
+    """Personal parts were destroyed: by whole keys when their days were over, or one person's at their wish."""
 
     KIND: ClassVar[str] = "deletion"
     VERSION: ClassVar[int] = 1
@@ -377,7 +374,7 @@ class Deletion:
     parts: dict[str, int]  # how many personal parts, by class
     total: int
     signer: str
-    signature: str
+    signature: str  # the gate's own, of purpose "deletion", over the canonical body without these two
     runs: tuple[tuple[str, int, int], ...] = ()  # epoch, first and last number of entries that were emptied one by one
     person: str | None = None
 
