@@ -18,6 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from sentinel.core.errors import DataError
+from sentinel.keyroom import CREDENTIAL, device_key
+from sentinel.keyroom import NAME as DEVICE_KEY
 from sentinel.settings import Settings
 from sync import schema
 from sync.entry import canonical
@@ -30,6 +32,7 @@ SPOOL, SECRETS, VAULT, ISSUERS = "spool.jsonl", "secrets", "secrets/vault.db", "
 _SMALL_BYTES = 64 << 20  # what is kept in memory: a vault of ten years has 4 MB, a full spool 16
 _SAMPLES = 500
 _COPY_BYTES = 4 << 20
+_LEFT_OUT = ("vault.db", DEVICE_KEY, CREDENTIAL)
 _JOURNALS = ("-journal", "-wal", "-shm")
 
 
@@ -202,8 +205,10 @@ def _manifest(
 def _secrets(settings: Settings) -> Iterator[tuple[str, bytes]]:
     folder = settings.paths.secrets_dir
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name != "vault.db" and not path.name.endswith((*_JOURNALS, ".tmp")):
+        if path.is_file() and path.name not in _LEFT_OUT and not path.name.endswith((*_JOURNALS, ".tmp")):
             yield f"{SECRETS}/{path.name}", path.read_bytes()
+    key = device_key(folder)  # a credential belongs to its machine: another one needs the key itself
+    yield f"{SECRETS}/{DEVICE_KEY}", (folder / DEVICE_KEY).read_bytes() if key is None else key
     for path in sorted((settings.passes.issuers_dir or folder / "issuers").glob("*.pub")):
         yield f"{ISSUERS}/{path.name}", path.read_bytes()
     with closing(schema.connect(folder / "vault.db", "rw")) as database:  # as the vault does: it may have to roll back

@@ -68,6 +68,7 @@ class Process:
     queued: int = 0
     ledger_fill: float = 0.0  # the share of the ledger's quota that is used
     unkept: int = 0  # entries that could not be kept, and no entry says so yet
+    due: int = 0  # personal parts whose days are over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +217,8 @@ def _gate_findings(process: Process) -> Iterable[Finding]:
         )  # fmt: skip
     if process.unkept:
         yield Finding(id="ledger-unkept", severity="critical", subject=str(process.unkept))
+    if process.due:
+        yield Finding(id="retention-due", severity="warning", subject=str(process.due))
 
 
 def _ledger_findings(balance: Balance, ledger: Ledger) -> Iterable[Finding]:

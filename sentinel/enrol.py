@@ -21,6 +21,7 @@ from sentinel.enrol_card import check_no_better, decoder_of, take_photo
 from sentinel.enrol_lines import RosterLine, read_line, read_rows, row_line
 from sentinel.enrol_report import Report
 from sentinel.enroller import Enroller, NoPictureServes
+from sentinel.keyroom import open_vault
 from sentinel.re_embed import renew_all, tell_renewed
 from sentinel.roster import CARD_PHOTO
 from sentinel.settings import Settings, find_config, load
@@ -67,7 +68,7 @@ class Desk:
 
 def _run(config: Path, args: argparse.Namespace) -> int:
     settings = load(config)
-    vault = Vault.open(settings.paths.secrets_dir, create=True)
+    vault = open_vault(settings, create=True)
     with roster.editing(settings.paths.roster):
         members = roster.load_all(settings.paths.roster, vault)
         enroller = Enroller(settings, vault, members, dry_run=args.dry_run)

@@ -17,7 +17,7 @@ from sentinel.events import PassesRead, RosterRead
 from sentinel.keeper import Keeper
 from sentinel.passes import issuers_mark, load_issuers
 from sentinel.settings import Settings
-from sync.errors import SyncError
+from sync.errors import SyncError, VaultError
 from sync.ledger import LedgerReader
 from sync.vault import Vault
 
@@ -57,6 +57,7 @@ class Files:
 
     def _look_at_roster(self) -> None:
         path, alike, today = self._settings.paths.roster, self._settings.paths.alike, self._today()
+        now: tuple[Any, Any] = (None, None)
         try:
             now = roster.mark_of(path, today), stepup.mark_of(alike)
             if self._roster_said != "" or now != self._roster_mark:
@@ -66,6 +67,8 @@ class Files:
                 self._post(RosterRead(stepup.read(alike).marked(people)))
             self._roster_said = ""
         except (DataError, SyncError) as error:
+            if isinstance(error, VaultError) and roster.mark_of(path, today) != now[0]:
+                return  # its keys were destroyed under our eyes: somebody left, and the next look sees the new one
             if str(error) != self._roster_said:
                 log.error("the roster stays as it was: %s", error)
                 self._post(RosterRead(None, str(error)))

@@ -33,10 +33,12 @@ from sentinel.core.kinds import Clock
 from sentinel.core.model import Policy, Profile
 from sentinel.device_settings import THERMAL_VIDEO
 from sentinel.devices import Work, fitted, readers
+from sentinel.erasure import Erasures
 from sentinel.events import Asked, DeviceFailed, Doze, Event
 from sentinel.files import Files, last_calibration
 from sentinel.hand import Hand
 from sentinel.keeper import How, Keeper
+from sentinel.keyroom import number_sealer, open_vault, signer
 from sentinel.lane import Lane
 from sentinel.life import liveness_rule
 from sentinel.passes import Issuers, PassDesk
@@ -62,7 +64,6 @@ from sync.clockwatch import ClockWatch
 from sync.ledger import LedgerWriter
 from sync.salvage import CHECK_S
 from sync.stamp import now_stamp
-from sync.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class GateProcess:
         self._ours = frozenset((0, settings.paths.state_dir.stat().st_uid))
         self._inbox: queue.Queue[Event] = queue.Queue(INBOX)
         self._dropped = 0
-        self._vault = Vault.open(settings.paths.secrets_dir, create=True)
+        self._vault = open_vault(settings, create=True)
         self._keeper = Keeper(
             open_ledger=self._open_ledger,
             spool=settings.paths.spool,
@@ -143,6 +144,7 @@ class GateProcess:
             stamp=now_stamp,
             bound_s=settings.barrier.append_bound_s,
             storage=Storage.of(settings),
+            erasures=Erasures.of(settings, self._vault),
         )
         self._keeper.tend()
         self._clock = GateClock(trusted_stamps(settings.paths.ledger), watch=ClockWatch())
@@ -205,11 +207,11 @@ class GateProcess:
         limit = settings.temperature.limit_celsius if settings.gate.temperature else None
         rules = Rules(
             policy=Policy(profile=profile, temperature_limit_celsius=limit),
-            place=Place(
-                lane=settings.gate.lane, direction=settings.gate.direction, temperature_limit_celsius=limit
-            ),
+            place=Place(lane=settings.gate.lane, direction=settings.gate.direction, temperature_limit_celsius=limit),
             pulse_s=settings.barrier.pulse_s,
             exit_leaf=Leaf.OUT if settings.barrier.relay_out != "" else Leaf.IN,
+            seal_number=number_sealer(settings),
+            sign=signer(settings),
             trusted_uids=self._ours,
         )
         fuser = Fuser(

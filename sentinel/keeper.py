@@ -10,7 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sentinel.core.kinds import AnyKind, Passage, Registration, body_of
+from sentinel.core.kinds import AnyKind, Deletion, Passage, Registration, body_of
+from sentinel.erasure import Erasures
 from sentinel.storage import Storage
 from sync.entry import Draft, Entry, Stamp
 from sync.errors import LedgerDamaged, LedgerUnavailable, SyncError, VaultError
@@ -83,9 +84,11 @@ class Keeper:
         bound_s: float,
         clock: Callable[[], float] = time.monotonic,
         storage: Storage | None = None,
+        erasures: Erasures | None = None,
     ) -> None:
         self._clock = clock
         self._storage = storage
+        self._erasures = erasures
         self._damaged = False  # until it is salvaged: nobody may open the file meanwhile
         self._suspect = False  # an append met damage: the file is looked at anew
         self._suspect_again = float("-inf")
@@ -117,6 +120,24 @@ class Keeper:
         """How many entries could not be kept and were not told of yet."""
         return self._storage.unkept if self._storage else 0
 
+    @property
+    def due(self) -> int:
+        """How many personal parts are there whose days are over."""
+        return self._erasures.due if self._erasures else 0
+
+    def erase(self, deletion: Deletion) -> None:
+        """Let a kept deletion be carried out by whoever calls `carry_out`."""
+        if self._erasures is not None:
+            self._erasures.add(deletion)
+
+    def carry_out(self) -> None:
+        """Carry out what `erase` was given. May take long: not for who decides.
+
+        Raises: SyncError; called again it goes on.
+        """
+        if self._erasures is not None and self._ledger is not None and self._ledger.alive:
+            self._erasures.tend(self._ledger)
+
     def tend(self) -> None:
         """Open the ledger when it is away, and look after what was told as late.
 
@@ -146,6 +167,7 @@ class Keeper:
             if self._storage is None or self._storage.has_room:
                 came = self._import_spool(ledger)
             self._ready_key(ledger)
+            self.carry_out()
             self._spool_said = ""
         except SyncError as error:
             if str(error) != self._spool_said:

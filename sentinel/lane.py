@@ -91,11 +91,11 @@ class Lane:
         self.passes = passes
         self._token_of = token_of
         self._counter = Counter(
-            keeper=keeper, hand=hand, place=rules.place, trusted_uids=rules.trusted_uids,
-            token_of=token_of, stamp=times.stamp, clock=times.mono, open_barrier=self._open,
+            keeper=keeper, hand=hand, place=rules.place, trusted_uids=rules.trusted_uids, token_of=token_of,
+            stamp=times.stamp, clock=times.mono, open_barrier=self._open,
+            seal_number=rules.seal_number, sign=rules.sign,
         )  # fmt: skip
-        self._tell_vision, self._dozing = tell_vision, False
-        self._times, self._clock = times, times.mono
+        self._tell_vision, self._dozing, self._times, self._clock = tell_vision, False, times, times.mono
         self._mode: Mode | None = None
         self._settled = False
         # As the barrier counts them, oldest first: the keys of the entries that gave them.
@@ -327,7 +327,7 @@ class Lane:
         )
         if decision.outcome == Outcome.OPEN and not self._hand.there:
             decision = replace(decision, outcome=Outcome.HOLD, reasons=(Reason.BARRIER_AWAY, *decision.reasons))
-        entry = passage_of(attempt, decision, self._rules.place, self.mode, now)
+        entry = passage_of(attempt, decision, self._rules.place, self.mode, now, self._rules.seal_number)
         kept = self._keeper.keep(entry, personal=personal_of(attempt, decision))
         log.info(
             "passage %s: %s by %s because %s, %d ms",

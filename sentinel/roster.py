@@ -1,7 +1,8 @@
 """Keep `roster.db`: who may pass, and the face templates of those who agreed to one.
 
 The file is a snapshot: it is never edited, but built beside and published by rename, so that a reader sees the old
-roster or the new one, whole. Names, numbers and templates are sealed by the vault; what is readable without a key is
+roster or the new one, whole. Names, numbers and templates are sealed by the vault, each person's under keys of their
+own, which are destroyed when the person leaves; what is readable without a key is
 a keyed token, yes or no, and when which template was made. Vectors leave this module as bytes, for only the vision
 process can use them.
 
@@ -27,8 +28,13 @@ from sentinel.core.consent import ConsentGiven, consent_as_json, consent_from_js
 from sentinel.core.errors import DataError
 from sentinel.core.model import Person
 from sync.disk import sync_folder
+from sync.entry import canonical
 from sync.vault import Vault
 
+Seal = Callable[[str, bytes], bytes]  # under the key of this name
+
+# The classes of keys that last as long as what they seal is published: `roster/<token>`, `template/<token>`, …
+PERSON, TEMPLATE, PICTURE = CLASSES = ("roster", "template", "picture")
 CARD_PHOTO = "card-photo"  # the source of a template from the photograph on a card, which names nobody alone
 _SCHEMA_VERSION = 2
 _TEMPLATE = """token TEXT NOT NULL REFERENCES people(token), model TEXT NOT NULL,
@@ -45,6 +51,8 @@ CREATE TABLE quarantine ({_TEMPLATE}, why TEXT NOT NULL, other TEXT);
 CREATE TABLE pictures (id TEXT PRIMARY KEY, picture BLOB NOT NULL, picture_key TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX templates_of ON templates(token);
 """
+_KEYS_USED = """SELECT personal_key FROM people UNION SELECT vector_key FROM templates
+    UNION SELECT vector_key FROM quarantine UNION SELECT picture_key FROM pictures"""
 _COLUMNS = {
     1: "token, model, vector, vector_key, consent, made_at, NULL, '', NULL, NULL, 0",
     2: "token, model, vector, vector_key, consent, made_at, id, source, quality, expires, picture",
@@ -102,6 +110,7 @@ class Member:
         return Person(
             token=self.token,
             name=self.name,
+            number=self.number,
             number_masked=mask_number(self.number),
             allowed=self.allowed,
             has_face=bool(self.templates),
@@ -271,32 +280,47 @@ def publish(
 ) -> None:
     """Replace the roster by these members: built beside, synced, then renamed over the old one.
 
-    Pictures of templates that stay are carried over as they are sealed; those of templates that are gone go too.
+    Pictures of templates that stay are carried over as they are sealed; those of templates that are gone go too. Then
+    the keys that nothing published needs any more are destroyed: for whoever is gone, that is the deletion.
     """
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
-    day = clocks.today().isoformat()  # a key of 1970 would be the first to be destroyed
+    seal = vault.sealer(_key_names(members.values(), new_pictures or {}))
     with closing(sqlite3.connect(fresh)) as db, db:
         db.executescript(_SCHEMA)
         db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         for member in members.values():
-            _insert(db, member, vault, day)
-        _insert_pictures(db, path, members, vault, day, new_pictures or {})
+            _insert(db, member, seal)
+        _insert_pictures(db, path, members, seal, new_pictures or {})
+        used = {name for (name,) in db.execute(_KEYS_USED)}
     with open(fresh, "rb") as file:
         os.fsync(file.fileno())
     os.chmod(fresh, 0o640)
     os.replace(fresh, path)
     sync_folder(path.parent)
+    vault.destroy(*(name for name in vault.names() if name.split("/")[0] in CLASSES and name not in used))
 
 
-def _insert(db: sqlite3.Connection, member: Member, vault: Vault, day: str) -> None:
+def _key_names(members: Iterable[Member], pictures: Mapping[str, bytes]) -> Iterator[str]:
+    for member in members:
+        yield f"{PERSON}/{member.token}"
+        templates = (*member.templates, *member.quarantined)
+        if templates:
+            yield f"{TEMPLATE}/{member.token}"
+        if any(template.id in pictures for template in templates):
+            yield f"{PICTURE}/{member.token}"
+
+
+def _insert(db: sqlite3.Connection, member: Member, seal: Seal) -> None:
     personal = {"name": member.name, "number": member.number}
     told = {"consent": consent_as_json(member.consent)} if member.consent else {}
-    key, sealed = vault.seal({**personal, **told}, "roster", day)
+    key = f"{PERSON}/{member.token}"
+    sealed = seal(key, canonical({**personal, **told}))
     until = member.valid_until.isoformat() if member.valid_until else None
     db.execute("INSERT INTO people VALUES (?, ?, ?, ?, ?)", (member.token, sealed, key, int(member.allowed), until))
     for template in (*member.templates, *member.quarantined):
-        key, vector = vault.seal_bytes(template.vector, "template", day)
+        key = f"{TEMPLATE}/{member.token}"
+        vector = seal(key, template.vector)
         row = (
             member.token, template.model, vector, key, template.consent, template.made_at, template.id, template.source,
             json.dumps(asdict(template.quality)) if template.quality else None,
@@ -308,18 +332,17 @@ def _insert(db: sqlite3.Connection, member: Member, vault: Vault, day: str) -> N
 
 
 def _insert_pictures(
-    db: sqlite3.Connection, old: Path, members: Mapping[str, Member], vault: Vault, day: str, new: Mapping[str, bytes]
+    db: sqlite3.Connection, old: Path, members: Mapping[str, Member], seal: Seal, new: Mapping[str, bytes]
 ) -> None:
-    ids = [
-        template.id
+    ids = {
+        template.id: f"{PICTURE}/{member.token}"
         for member in members.values()
         for template in (*member.templates, *member.quarantined)
         if template.has_picture
-    ]
+    }
     if old.exists():
         carried = _sealed_pictures(old, (id_ for id_ in ids if id_ not in new))
         db.executemany("INSERT INTO pictures VALUES (?, ?, ?)", carried)
-    for id_ in ids:
+    for id_, key in ids.items():
         if id_ in new:
-            key, sealed = vault.seal_bytes(new[id_], "picture", day)
-            db.execute("INSERT INTO pictures VALUES (?, ?, ?)", (id_, sealed, key))
+            db.execute("INSERT INTO pictures VALUES (?, ?, ?)", (id_, seal(key, new[id_]), key))

@@ -57,6 +57,7 @@ def _person(token: str, known: dict[str, str], allowed: bool, until: str | None,
     return Person(
         token=token,
         name=known["name"],
+        number=known["number"],
         number_masked=mask_number(known["number"]),
         allowed=allowed,
         has_face=by_card is not None,

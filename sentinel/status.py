@@ -119,6 +119,7 @@ def ask_gate(socket_path: Path, sources: Sources) -> Process:
         queued=int(ledger.get("queued", 0)),
         ledger_fill=float(ledger.get("fill", 0.0)),
         unkept=int(ledger.get("unkept", 0)),
+        due=int(ledger.get("due", 0)),
     )
 
 
@@ -286,6 +287,7 @@ _SUMMARIES: dict[str, Callable[[Mapping[str, Any]], tuple[Any, tuple[Any, ...]]]
     "pruned": lambda data: (data.get("entries"), ()),
     "salvage": lambda data: (data.get("lost"), (data.get("aside"),)),
     "unkept": lambda data: (data.get("total"), ()),
+    "deletion": lambda data: (data.get("total"), (data.get("reason"),)),
     "clock": lambda data: (f"clock-{data.get('why')}", ()),
 }
 

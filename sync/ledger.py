@@ -16,14 +16,15 @@ from typing import Any, Protocol, Self
 
 from sync import schema
 from sync.chain import ChainFile, Connect, Link
-from sync.entry import Draft, Entry, Stamp, canonical, epoch_text
+from sync.entry import Draft, Entry, Key, Stamp, canonical, epoch_text
 from sync.errors import AppendLate, LedgerUnavailable, SyncError, VaultError
 from sync.prune import Stretch
-from sync.reading import ChainReport, EpochSpan, LedgerReader
+from sync.reading import ChainReport, EpochSpan, LedgerReader, SealedPart
 from sync.room import RESERVE_SHARE, Room, room_of
 from sync.stamp import now_stamp
 
-__all__ = ["ChainReport", "EpochSpan", "LateAppend", "LedgerReader", "LedgerWriter", "Pending", "Sealer", "key_day"]
+__all__ = ["ChainReport", "EpochSpan", "LateAppend", "LedgerReader", "LedgerWriter", "Pending", "SealedPart",
+           "Sealer", "key_day"]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -197,9 +198,16 @@ class LedgerWriter:
         """
         return self._file.prune(stretches, self._stamp())
 
-    def checkpoint(self) -> None:
-        """Bring the write-ahead log home: room on a full disk."""
-        self._file.checkpoint()
+    def empty(self, keys: Sequence[Key]) -> int:
+        """Empty the personal parts of these entries, which somebody has lawfully asked for; return how many.
+
+        Raises: LedgerUnavailable.
+        """
+        return self._file.empty(keys)
+
+    def checkpoint(self, *, emptied: bool = False) -> bool:
+        """Bring the write-ahead log home: room on a full disk. With `emptied`, tell whether it holds nothing now."""
+        return self._file.checkpoint(emptied=emptied)
 
     def append(self, draft: Draft, wait_s: float, *, stamp: Stamp | None = None) -> Entry:
         """Return the entry once it is durable; a repeated request gets the entry that is already there.

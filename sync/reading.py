@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -74,6 +74,17 @@ class ChainReport:
     breaks: tuple[str, ...]
     pruned: int = 0
     holes: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedPart:
+    """Where a personal part is that was not emptied yet."""
+
+    key: Key
+    kind: str
+    personal_key: str
+    person: str | None  # the body's keyed token
+    personal: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +207,20 @@ class LedgerReader:
         """Return the entry of this key."""
         return next(iter(self.range(key.epoch, key.seq, key.seq)), None)
 
+    def sealed_parts(self) -> Iterator[SealedPart]:
+        """Yield every personal part that is still there, oldest first, in short reads."""
+        query = """SELECT epoch, seq, kind, personal_key, json_extract(body, '$.person'), personal FROM entries
+            WHERE (epoch, seq) > (?, ?) AND personal IS NOT NULL ORDER BY epoch, seq LIMIT ?"""
+        at = (-1, -1)
+
+        def look(ledger: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            return ledger.execute(query, (*at, _VERIFY_ENTRIES)).fetchall()
+
+        while rows := self._read(look):
+            for epoch, seq, kind, name, person, personal in rows:
+                yield SealedPart(key=Key(epoch, seq), kind=kind, personal_key=name, person=person, personal=personal)
+            at = rows[-1][:2]
+
     def by_request(self, request: str) -> Entry | None:
         """Return the entry that this request made."""
         return next(iter(self._select("WHERE request = ?", (request,))), None)
@@ -216,16 +241,17 @@ class LedgerReader:
 
         return self._read(look)
 
-    def verify(self) -> ChainReport:
+    def verify(self, look: Callable[[Entry], object] = bool) -> ChainReport:
         """Check each hash, each link and each number from the oldest entry on; pruned ones are no break.
 
+        `look` is shown each entry.
         Raises: LedgerUnavailable, LedgerDamaged.
         """
-        checked, before = 0, None
-        breaks: list[str] = []
+        checked, before, breaks = 0, None, list[str]()
         gaps = self.gaps()
         for entry in self._walk():
             checked += 1
+            look(entry)
             found = list(_breaks(before, entry, gaps)) if len(breaks) < _MAX_BREAKS else []
             if found and before is not None:  # pruned under our eyes? then the gap is there now
                 gaps = self.gaps()

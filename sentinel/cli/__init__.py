@@ -32,6 +32,8 @@ FAMILIES = {
     "capture": ("capture",),
     "calibrate": ("calibrate",),
     "drill": ("drill",),
+    "retention": ("retention",),
+    "vault": ("vault",),
     "backup": ("backup",),
     "doctor": ("doctor",),
 }

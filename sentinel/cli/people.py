@@ -98,10 +98,10 @@ def run_add(args: argparse.Namespace) -> int:
 def run_list(args: argparse.Namespace) -> int:
     """Print every member: token, masked name, templates in use, until when, hints."""
     from sentinel import roster
-    from sync.vault import Vault
+    from sentinel.keyroom import open_vault
 
     settings = load(args.config)
-    vault = Vault.open(settings.paths.secrets_dir, create=False)
+    vault = open_vault(settings)
     members = roster.load_all(settings.paths.roster, vault, vectors=False)
     rows = [_row(member, clocks.today()) for member in members.values()]
     rows = [row for row in rows if row["hints"]] if args.hints else rows
@@ -142,10 +142,10 @@ def _cells(row: Mapping[str, Any], lang: str) -> tuple[str, ...]:
 def run_remove(args: argparse.Namespace) -> int:
     """Remove one person; the removal is in the ledger before the roster changes."""
     from sentinel import gallery_papers, roster, site_evidence
-    from sync.vault import Vault
+    from sentinel.keyroom import open_vault
 
     settings = load(args.config)
-    vault = Vault.open(settings.paths.secrets_dir, create=False)
+    vault = open_vault(settings)
     with roster.editing(settings.paths.roster):
         members = roster.load_all(settings.paths.roster, vault)
         member = one_of(members, args.token)

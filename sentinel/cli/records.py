@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 from sentinel.cli import add_nouns, add_verb, render
@@ -47,6 +49,7 @@ def add(subparsers: Any) -> None:
 
 def run_records(args: argparse.Namespace) -> int:
     """Print the entries that match, oldest first."""
+    from sentinel.erasure import days_of, until_of
     from sentinel.status import line_of
     from sync.dating import dating_of
     from sync.ledger import LedgerReader
@@ -58,7 +61,8 @@ def run_records(args: argparse.Namespace) -> int:
     kind = "passage" if args.outcome else args.kind
     if args.outcome and args.kind not in (None, "passage"):
         raise UsageError("--outcome belongs to passages; leave --kind out")
-    with LedgerReader(load(args.config).paths.ledger) as reader:
+    settings = load(args.config)
+    with LedgerReader(settings.paths.ledger) as reader:
         entries = matching(
             lambda limit: reader.newest(limit, kind),
             wanted(args.outcome, args.person),
@@ -66,12 +70,14 @@ def run_records(args: argparse.Namespace) -> int:
             args.limit,
             lambda found: dating_of(reader, (entry.stamp for entry in found)),
         )
+        began_after = cache(reader.began_after)
+        untils = [until_of(entry, began_after, days_of(settings)) for entry in entries]
         dating = dating_of(reader, (entry.stamp for entry in entries))
     lines = [line_of(entry, dating.when(entry.stamp)) for entry in entries]
     if args.json:
-        print(json.dumps(document(entries, dating), ensure_ascii=False, indent=1))
+        print(json.dumps(document(entries, dating, untils), ensure_ascii=False, indent=1))
     elif not args.quiet:
-        _print_lines(lines, now_ns, args)
+        _print_lines(lines, untils, now_ns, args)
     return 0
 
 
@@ -126,7 +132,7 @@ def since(when: str, now_ns: int) -> int:
         raise UsageError(f"--since {when!r} is no time; write 30min, 2h, 1d or 2026-11-22T14:00") from error
 
 
-def document(entries: Sequence[Entry], dating: Dating) -> dict[str, Any]:
+def document(entries: Sequence[Entry], dating: Dating, untils: Sequence[str | None] = ()) -> dict[str, Any]:
     """Return the entries as JSON values, without their personal parts; `at` is as stamped, `time` as worked out."""
     records = [
         {
@@ -136,16 +142,29 @@ def document(entries: Sequence[Entry], dating: Dating) -> dict[str, Any]:
             "clock_trusted": entry.stamp.clock_trusted,
             "time": time_document(dating.when(entry.stamp)),
             "body": entry.data,
+            "personal_until": until,
         }
-        for entry in entries
+        for entry, until in zip_longest(entries, untils)
     ]
     return {"schema": "sentinel.records/1", "records": records}
 
 
-def _print_lines(lines: Sequence[Line], now_ns: int, args: argparse.Namespace) -> None:
+def until_words(until: str | None, lang: str) -> str:
+    """Return until when a personal part is kept, in words; "" where there is none."""
+    if until is None:
+        return ""
+    return text("cli.record.until_unknown", lang) if until == "unknown" else text("cli.record.until", lang, day=until)
+
+
+def _print_lines(
+    lines: Sequence[Line], untils: Sequence[str | None], now_ns: int, args: argparse.Namespace
+) -> None:
     if not lines:
         print(text("cli.no_records", args.lang), file=sys.stderr)
         return
-    cells = [(line.key, *line_cells(line, now_ns, args.lang)) for line in lines]
+    cells = [
+        (line.key, *line_cells(line, now_ns, args.lang), until_words(until, args.lang))
+        for line, until in zip(lines, untils, strict=True)
+    ]
     for row in render.table(cells, most=None):
         print(render.ascii_only(row) if args.plain else row)

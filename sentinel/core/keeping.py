@@ -11,6 +11,7 @@ from sentinel.core.kinds import (
     Barrier,
     Calibration,
     Clock,
+    Deletion,
     Fault,
     ModeChange,
     Opening,
@@ -26,15 +27,17 @@ from sentinel.core.kinds import (
 )
 
 DAY_NS = 86_400 * 1_000_000_000
-# What the gate reads in its own ledger: a revoked pass must stay revoked, a calibration holds until the next.
-NEEDED = frozenset((Revocation.KIND, Calibration.KIND))
+# What the gate reads in its own ledger: a revoked pass must stay revoked, a calibration holds until the next, and what
+# was erased lawfully is told from what is missing by the deletions.
+NEEDED = frozenset((Revocation.KIND, Calibration.KIND, Deletion.KIND))
 _AS_PASSAGE = frozenset((Passage.KIND, Barrier.KIND))
 _REMEMBERED_NS = int((COUNTED_S + BACKDATED_S) * 1_000_000_000)  # a pass that opens once is remembered by its passage
 _AS_FAULT = frozenset((Fault.KIND, Repair.KIND, ModeChange.KIND, Start.KIND, Stop.KIND))
 # Kept beyond the quota, out of the reserve: who passed and when, who let them pass, and which pass holds no more.
 ESSENTIAL = frozenset(
-    (Passage.KIND, Registration.KIND, Opening.KIND, Revocation.KIND, Pruned.KIND, Salvage.KIND, Unkept.KIND, Clock.KIND)
-)
+    (Passage.KIND, Registration.KIND, Opening.KIND, Revocation.KIND, Pruned.KIND, Salvage.KIND, Unkept.KIND,
+     Clock.KIND, Deletion.KIND)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

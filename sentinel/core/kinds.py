@@ -39,6 +39,7 @@ TEMPLATE_REASONS = ("closer-to-other", "alike-other", "unlike-before", "not-me",
 GALLERY_ACTS = ("exported", "imported")
 GRANT_REASONS = ("visitor", "delivery", "repair", "helped-person", "staff", "other")
 REVOKE_REASONS = ("lost-pass", "ended", "mistake", "misused", "other")
+DELETION_REASONS = ("retention", "person")
 CLOCK_WHYS = ("trusted", "jump", "periodic", "lost")
 OWNERS = ("gate", "one-shot")
 
@@ -66,6 +67,7 @@ class Passage:
     direction: Annotated[str, Leaf]
     mode: Annotated[str, Mode]
     person: str | None = None  # keyed token
+    person_sealed: str | None = None  # the ID number, base64, for the street alone; where its policy asks for it
     card_kind: Annotated[str, CardKind] | None = None
     temperature: Annotated[str, TemperatureState] = "not-asked"
     skin_celsius: float | None = None
@@ -112,6 +114,7 @@ class Registration:
     temperature: Annotated[str, ("not-measured", "by-hand")] = "not-measured"
     skin_celsius: float | None = None  # as staff read it from a hand-held thermometer
     after: str | None = None  # the key of the passage that was held, when this answers one
+    person_sealed: str | None = None  # the ID number, base64, for the street alone; where its policy asks for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,16 +361,35 @@ class Clock:
     est_error_us: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """Personal parts were destroyed: by whole keys when their days were over, or one person's at their wish."""
+
+    KIND: ClassVar[str] = "deletion"
+    VERSION: ClassVar[int] = 1
+    request: str
+    operator: str
+    reason: Annotated[str, DELETION_REASONS]
+    keys: tuple[str, ...]  # the names of the keys that were destroyed
+    parts: dict[str, int]  # how many personal parts, by class
+    total: int
+    signer: str
+    signature: str  # the gate's own, of purpose "deletion", over the canonical body without these two
+    runs: tuple[tuple[str, int, int], ...] = ()  # epoch, first and last number of entries that were emptied one by one
+    person: str | None = None
+
+
 AnyKind = (
     Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | TemplateChange | GalleryMove
     | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept | Clock
+    | Deletion
 )  # fmt: skip
 
 ALL: dict[str, type] = {
     kind.KIND: kind
     for kind in (
         Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, TemplateChange, GalleryMove,
-        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept, Clock,
+        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept, Clock, Deletion,
     )
 }
 
