@@ -48,7 +48,16 @@ from sentinel.rules import Rules, Times
 from sentinel.senses import Senses
 from sentinel.settings import Settings, find_config, load
 from sentinel.storage import Storage
-from sentinel.supervise import BeatingWire, Child, Worker, end_process, sd_notify, start_logging, stop_on_signals
+from sentinel.supervise import (
+    BeatingWire,
+    Child,
+    Worker,
+    end_process,
+    sd_notify,
+    start_logging,
+    stop_on_signals,
+    take_turns_quickly,
+)
 from sentinel.thermometer import thermometer_of
 from sentinel.wiring import pins_of
 from sync.clockwatch import ClockWatch
@@ -86,6 +95,7 @@ def serve(config: str | None) -> int:
     """Build the gate from its settings, run it until told to stop, and close it in order."""
     settings = load(find_config(config))
     start_logging(settings.log.level)
+    take_turns_quickly()
     stop = stop_on_signals()
     with waited_lock(settings.paths.barrier_lock, stop) as held:
         if held:

@@ -274,7 +274,7 @@ class Lane:
         uses_right = event.kind in (BarrierEventKind.PASSED, BarrierEventKind.TIMED_OUT)
         rights = self._rights[event.leaf]
         after = rights.popleft() if uses_right and rights else None
-        self._keeper.keep(BarrierEntry(event=event.kind, after=after, leaf=event.leaf))
+        self._keeper.hand_over(BarrierEntry(event=event.kind, after=after, leaf=event.leaf))
         if event.kind in _ALARMS:
             self._hand.show("red", buzz=3)
         if event.kind == BarrierEventKind.EXIT_BUTTON:
@@ -353,7 +353,7 @@ class Lane:
         if moved:
             self._rights[leaf].append(right)
         else:  # what was decided stays as it was written; what the barrier then did is an entry of its own
-            self._keeper.keep(BarrierEntry(event="not-moved", after=right))
+            self._keeper.hand_over(BarrierEntry(event="not-moved", after=right))
         return moved
 
     # -- health -------------------------------------------------------------------------------------------------------
@@ -364,11 +364,11 @@ class Lane:
     def _keep_change(self, change: Change) -> None:
         if change.opened:
             log.warning("%s: %s (%s)", change.component, change.symptom, change.detail)
-            self._keeper.keep(Fault(device=change.component, symptom=change.symptom, detail=change.detail))
+            self._keeper.hand_over(Fault(device=change.component, symptom=change.symptom, detail=change.detail))
         else:
             log.info("%s works again after %.1f s", change.component, change.lasted_s or 0.0)
             lasted_s = round(change.lasted_s or 0.0, 1)
-            self._keeper.keep(Repair(device=change.component, symptom=change.symptom, lasted_s=lasted_s))
+            self._keeper.hand_over(Repair(device=change.component, symptom=change.symptom, lasted_s=lasted_s))
 
     def _follow_mode(self) -> None:
         mode, because = self._standing()
@@ -379,4 +379,4 @@ class Lane:
         if before == mode:
             return
         log.warning("mode %s%s", mode, f" because of {', '.join(because)}" if because else "")
-        self._keeper.keep(ModeChange(mode=mode, before=before or "starting", because=because))
+        self._keeper.hand_over(ModeChange(mode=mode, before=before or "starting", because=because))
