@@ -9,7 +9,9 @@ from sync import stick
 from sync.cursor import Cursor, Spans
 from sync.errors import IdentityError, WireError
 from sync.identity import load_believed
+from sync.receipts import Proofs
 from sync.topics import Gate
+from sync.wire import decode_receipt
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +33,16 @@ class Returned:
             return
         for path in sorted(self._folder.glob("*.receipts")):
             try:
-                receipts = stick.read_receipts(path, self._gate, load_believed(self._street_keys))
+                street = load_believed(self._street_keys)
+                signed = stick.read_proofs(path, self._gate, street)
             except (WireError, IdentityError) as error:
                 log.error("receipts from a stick are not believed: %s", error)
                 path.replace(path.with_suffix(".refused"))
                 continue
+            receipts = [decode_receipt(one.payload) for one in signed]
             new = stick.close_by(receipts, cursor, ledger, self._wall_ns())
+            proofs = Proofs(cursor, str(self._gate), street)
+            proofs.add(*signed)
+            proofs.save(0.0, force=True)
             log.info("%d entries are receipted by a stick, %s", new, path.name)
             path.unlink()

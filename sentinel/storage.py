@@ -17,11 +17,15 @@ from sync import salvage
 from sync.cursor import Cursor
 from sync.entry import Draft, Entry, Key, Stamp
 from sync.errors import SyncError
+from sync.identity import load_believed
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.prune import choose
+from sync.receipts import proven
 from sync.room import FULL_FILL, PRUNE_FILL, PRUNED_FILL, WARN_FILL, Ballast
+from sync.runs import Runs
 from sync.stamp import now_stamp
 from sync.tally import Tally
+from sync.topics import topics
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +50,14 @@ class Storage:
         stamp: Callable[[], Stamp] = now_stamp,
         clock: Callable[[], float] = time.monotonic,
         spool_bytes: int = SPOOL_BYTES,
+        gate: str = "",
+        street_keys: Path | None = None,
     ) -> None:
         """Take the count of before, and its file's room, now: later there may be none."""
         self._ledger = ledger
         self._uplink_db = uplink_db
         self._days = days
+        self._gate, self._street_keys = gate, street_keys
         self._stamp = stamp
         self._clock = clock
         self._spool_bytes = spool_bytes
@@ -71,7 +78,10 @@ class Storage:
         """Return the storage of a gate's ledger."""
         kept = settings.retention
         days = Days(passage=kept.passage_days, fault=kept.fault_days, audit=kept.audit_days)
-        return cls(settings.paths.ledger, settings.paths.uplink_db, days)
+        here = settings.gate
+        name = str(topics(here.street, here.site, here.gate).gate)
+        keys = settings.uplink.street_keys
+        return cls(settings.paths.ledger, settings.paths.uplink_db, days, gate=name, street_keys=keys)
 
     @property
     def unkept(self) -> int:
@@ -178,8 +188,11 @@ class Storage:
 
     def _prune(self, writer: LedgerWriter, reader: LedgerReader, cursor: Cursor, now: float) -> None:
         now_ns = self._now_ns(reader)
+        proof = None if self._street_keys is None else self._proven(cursor, self._street_keys)
 
         def goes(entry: Entry, latest_ns: int | None) -> bool:
+            if proof is not None and entry.key.seq not in proof.get(entry.key.epoch, ()):
+                return False
             return cursor.is_receipted(entry.key) and may_go(entry.kind, latest_ns, now_ns, self._days)
 
         dropped = 0
@@ -194,6 +207,10 @@ class Storage:
                 break
         if dropped:
             log.info("%d entries that the street holds were dropped", dropped)
+
+    def _proven(self, cursor: Cursor, street_keys: Path) -> dict[int, Runs]:
+        """Verify here what the uplink keeps: whoever took it over can still not make us drop what the street lacks."""
+        return proven(cursor.proofs(), self._gate, load_believed(street_keys))
 
     def _now_ns(self, reader: LedgerReader) -> int:
         """Return the latest time that has surely passed: retention is not counted by a clock that nobody trusts."""

@@ -18,8 +18,11 @@ from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker
+from sync.disk import write_whole
 from sync.entry import epoch_text
 from sync.gaps import GateReport, read_report
+from sync.identity import load_identity, make_identity
+from sync.receipts import Signer
 from sync.receive import Receiver, Store
 from sync.wire import utc_text
 
@@ -34,14 +37,16 @@ SESSION_S = 7 * 24 * 3600  # the broker keeps what gates send while we are away
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Serve until SIGTERM, or print the report."""
+    """Serve until SIGTERM, print the report, or make and print the keys."""
     args = _parser().parse_args(argv)
-    end_process(partial(print_report, args) if args.verb == "report" else partial(serve, args))
+    verbs = {"report": print_report, "keys": print_keys}
+    end_process(partial(verbs.get(args.verb, serve), args))
 
 
 def _parser() -> argparse.ArgumentParser:
     store = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     store.add_argument("--store", type=Path, help="the street's database, made when it is missing (default: street.db)")
+    store.add_argument("--keys-dir", type=Path, help="where street.key is (default: beside the store)")
     parser = argparse.ArgumentParser(
         prog="sentinel-street",
         parents=[store],
@@ -59,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     parser.add_argument("--key-file", type=Path, default=known("SENTINEL_KEY_FILE"), help="the key of --cert-file")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    verbs = parser.add_subparsers(dest="verb", metavar="report")
+    verbs = parser.add_subparsers(dest="verb", metavar="report|keys")
     report = verbs.add_parser(
         "report",
         parents=[store],
@@ -67,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: sentinel-street report --store /var/lib/sentinel-street/street.db --json",
     )
     report.add_argument("--json", action="store_true", help="for programs")
+    verbs.add_parser(
+        "keys",
+        parents=[store],
+        help="make the street's identity, once, and print its public half; from the next start every receipt is signed",
+        epilog="Example: sentinel-street keys --keys-dir /var/lib/sentinel-street > street.pub; each gate takes that"
+        " file as [uplink] street_keys. Exit codes: 0 done, 65 the key cannot be made or read.",
+    )
     return parser
 
 
@@ -93,9 +105,33 @@ def serve(args: argparse.Namespace) -> int:
     spare_the_collector()
     with Store(_store(args)) as store:
         sd_notify("READY=1")
-        Street(Receiver(store, broker, wall_ns=time.time_ns), args.broker).run(stop)
+        Street(Receiver(store, broker, wall_ns=time.time_ns, signer=_signer(args)), args.broker).run(stop)
     broker.close()
     return 0
+
+
+def print_keys(args: argparse.Namespace) -> int:
+    """Make the street's identity where there is none, and print what the gates need to believe it."""
+    path = _key_file(args)
+    identity = make_identity(path)
+    text = identity.known.text()
+    write_whole(path.with_suffix(".pub"), text.encode(), 0o644)
+    print(text, end="")
+    print(f"{path}: identity {identity.known.id}; keep a copy of it where only you can read", file=sys.stderr)
+    return 0
+
+
+def _key_file(args: argparse.Namespace) -> Path:
+    folder: Path = getattr(args, "keys_dir", _store(args).parent)
+    return folder / "street.key"
+
+
+def _signer(args: argparse.Namespace) -> Signer | None:
+    path = _key_file(args)
+    if not path.exists():
+        log.warning("receipts are not signed; `sentinel-street keys` makes %s", path)
+        return None
+    return Signer(load_identity(path))
 
 
 def spare_the_collector() -> None:

@@ -24,6 +24,7 @@ from sync.broker import BrokerLost, Credentials, MqttBroker, Will
 from sync.cursor import Cursor
 from sync.errors import LedgerDamaged, SyncError
 from sync.forward import Forwarder
+from sync.identity import load_believed
 from sync.ledger import LedgerReader
 from sync.wire import State, encode_state, topics
 
@@ -110,6 +111,7 @@ class Uplink:
             batch_bytes=way.batch_bytes,
             resend_s=way.resend_s,
             backlog_per_s=way.backlog_per_s,
+            believed=load_believed(way.street_keys) if way.street_keys else None,
         )
         self._returned = Returned(settings.paths.receipts_in, names.gate, way.street_keys)
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random.random)

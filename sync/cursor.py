@@ -21,6 +21,8 @@ CREATE TABLE receipted(epoch INTEGER, first INTEGER, last INTEGER, PRIMARY KEY(e
 CREATE TABLE refused(epoch INTEGER, seq INTEGER, reason TEXT, wall_ns INTEGER, PRIMARY KEY(epoch, seq)) WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
+# Signed receipts; an older program that opens the file does not miss the table.
+_PROOFS = "CREATE TABLE IF NOT EXISTS proofs(number INTEGER PRIMARY KEY, payload BLOB, signer TEXT, signature BLOB)"
 
 
 class Span(Protocol):
@@ -52,6 +54,15 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """A receipt as the street signed it."""
+
+    payload: bytes
+    signer: str
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
     """Where every entry stands. `appended = receipted + refused + pending`, or the ledger has lost rows."""
 
@@ -72,6 +83,7 @@ class Cursor:
     def __init__(self, path: Path | str, *, write: bool = False) -> None:
         self._receipted: dict[int, Runs] = {}
         self._refused: dict[int, dict[int, DeadLetter]] = {}
+        self._proofs: tuple[Proof, ...] = ()
         self._connection: sqlite3.Connection | None = None
         path = Path(path)
         try:
@@ -112,6 +124,38 @@ class Cursor:
         whole = last.seq - first.seq + 1
         return runs is not None and first.epoch == last.epoch and runs.count(first.seq, last.seq) == whole
 
+    def receipted_of(self, epoch: int) -> Runs:
+        """Return a copy of the numbers of one epoch that the street holds by its own word."""
+        return self._receipted.get(epoch, Runs()).copy()
+
+    def proofs(self) -> tuple[Proof, ...]:
+        """Return the signed receipts that are kept, not verified."""
+        return self._proofs
+
+    def keep_proofs(self, proofs: Sequence[Proof]) -> None:
+        """Keep these signed receipts in the place of those before.
+
+        Raises: LedgerUnavailable when the file cannot be written.
+        """
+        with self._writing() as connection:
+            connection.execute("DELETE FROM proofs")
+            rows = ((number, one.payload, one.signer, one.signature) for number, one in enumerate(proofs))
+            connection.executemany("INSERT INTO proofs VALUES(?, ?, ?, ?)", rows)
+        self._proofs = tuple(proofs)
+
+    def reopen(self, lost: Mapping[int, Iterable[Run]]) -> None:
+        """Take receipts back: the street no longer holds these entries.
+
+        Raises: LedgerUnavailable when the file cannot be written; then all stay closed.
+        """
+        left: dict[int, Runs] = {}
+        for epoch, runs in lost.items():
+            gone, before = Runs(runs), self._receipted.get(epoch, Runs())
+            left[epoch] = Runs(part for run in before for part in gone.missing(run.first, run.last))
+        with self._writing() as connection:
+            _replace_runs(connection, left)
+        self._receipted.update(left)
+
     def open_runs(self, epoch: int, first: int, last: int) -> Iterator[Run]:
         """Yield the runs of numbers between first and last that the street has not answered for."""
         refused = Runs(Run(seq, seq) for seq in sorted(self._refused.get(epoch, ())))
@@ -130,10 +174,8 @@ class Cursor:
         if not touched and not dead:
             return 0
         with self._writing() as connection:
+            _replace_runs(connection, touched)
             for epoch, runs in touched.items():
-                connection.execute("DELETE FROM receipted WHERE epoch = ?", (epoch,))
-                rows = ((epoch, run.first, run.last) for run in runs)
-                connection.executemany("INSERT INTO receipted VALUES(?, ?, ?)", rows)
                 held = ((epoch, seq) for seq in self._refused.get(epoch, ()) if seq in runs)
                 connection.executemany("DELETE FROM refused WHERE epoch = ? AND seq = ?", held)
             letters = ((d.key.epoch, d.key.seq, d.reason, d.wall_ns) for d in dead.values())
@@ -209,11 +251,21 @@ class Cursor:
         for epoch, seq, reason, wall_ns in connection.execute("SELECT epoch, seq, reason, wall_ns FROM refused"):
             letter = DeadLetter(key=Key(epoch, seq), reason=reason, wall_ns=wall_ns)
             self._refused.setdefault(epoch, {})[seq] = letter
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'proofs'").fetchone():
+            rows = connection.execute("SELECT payload, signer, signature FROM proofs ORDER BY number")
+            self._proofs = tuple(Proof(payload=bytes(p), signer=str(by), signature=bytes(s)) for p, by, s in rows)
 
     def _writing(self) -> "_Transaction":
         if self._connection is None:
             raise LedgerUnavailable("uplink.db is open for reading only; open it with write=True")
         return _Transaction(self._connection)
+
+
+def _replace_runs(connection: sqlite3.Connection, runs: Mapping[int, Runs]) -> None:
+    for epoch, held in runs.items():
+        connection.execute("DELETE FROM receipted WHERE epoch = ?", (epoch,))
+        rows = ((epoch, run.first, run.last) for run in held)
+        connection.executemany("INSERT INTO receipted VALUES(?, ?, ?)", rows)
 
 
 class _Transaction:
@@ -246,6 +298,7 @@ def _open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        connection.execute(_PROOFS)
     except sqlite3.Error:
         connection.close()
         raise

@@ -21,25 +21,16 @@ from sync.broker import (
 )
 from sync.cursor import Balance, Cursor, DeadLetter
 from sync.entry import Key, epoch_text
-from sync.errors import WireError
+from sync.errors import IdentityError, LedgerUnavailable, WireError
 from sync.flight import Flight, Progress
+from sync.identity import Believed
 from sync.outbox import EntrySource, Limits, Outbox
 from sync.pace import Pace
 from sync.pack import MOST_PLAIN_BYTES, ZSTD
+from sync.presence import Presence
+from sync.receipts import Proofs, runs_of
 from sync.runs import Run
-from sync.wire import (
-    ENTRIES_TYPE,
-    JSON_TYPE,
-    EpochReceipt,
-    KnownEpoch,
-    Receipt,
-    State,
-    Topics,
-    decode_receipt,
-    encode_health,
-    encode_state,
-    utc_text,
-)
+from sync.wire import ENTRIES_TYPE, EpochReceipt, Receipt, Topics
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +38,6 @@ WINDOW_BATCHES = 12  # 12 x 200 entries in the air: at 100 ms there and back sti
 LONGEST_WAIT_S = 60.0  # cap of the doubling resend delay
 STUCK_S = 60.0  # a broker that answers pings but no publish for so long is frozen; a new connection may not be
 SPLIT_AFTER = 4  # sendings without an answer, while others are answered, make a batch suspect
-ANNOUNCED_EPOCHS = 8
 HEALTH_S = 60.0
 EVENTS_PER_TURN = 64  # a flooding broker must not keep us from the ledger
 PACKET_SPARE_BYTES = 1_024  # topic and properties beside the payload
@@ -74,6 +64,7 @@ class Forwarder:
         window_batches: int = WINDOW_BATCHES,
         resend_s: float = 10.0,
         backlog_per_s: int = 0,
+        believed: Believed | None = None,
     ) -> None:
         self._outbox = Outbox(reader, cursor, topics.gate.source)
         self._cursor, self._broker, self._topics = cursor, broker, topics
@@ -82,6 +73,10 @@ class Forwarder:
         self._window_batches, self._resend_s = window_batches, resend_s
         self._session = f"{int(chance() * 2**32):08x}"
         self._pace = Pace(backlog_per_s)
+        self._proofs = Proofs(cursor, str(topics.gate), believed)
+        self._presence = Presence(
+            broker, topics, self._outbox, cursor, session=self._session, wall_ns=wall_ns, proofs=self._proofs
+        )
         self._encoding: str | None = None  # plain until this street has said what it can read
         self._flights: dict[str, Flight] = {}
         self._halves: deque[Flight] = deque()
@@ -112,7 +107,7 @@ class Forwarder:
         self._broker.subscribe(self._topics.receipt)
         self._pardon(self._clock())
         self._outbox.begin()
-        self._announce(online=True)
+        self._presence.announce(online=True)
 
     def turn(self, timeout_s: float) -> Progress:
         """Wait up to `timeout_s` for the broker, then send what is new, due or left over.
@@ -135,6 +130,7 @@ class Forwarder:
         self._resend(now)
         self._fill(now)
         self._report_health(now)
+        self._proofs.save(now)
         return Progress(
             sent=self._sent,
             resent=self._resent,
@@ -150,18 +146,19 @@ class Forwarder:
     def close(self, timeout_s: float = 1.0) -> None:
         """Say good-bye: publish that we are offline, give it a moment to go out, disconnect."""
         try:
-            mid = self._announce(online=False)
+            self._proofs.save(self._clock(), force=True)
+            mid = self._presence.announce(online=False)
             for _ in range(EVENTS_PER_TURN):
                 event = self._broker.poll(timeout_s / 4)
                 if event is None or (isinstance(event, Acknowledged) and event.mid == mid):
                     break
-        except BrokerLost as error:
+        except (BrokerLost, LedgerUnavailable) as error:
             log.debug("no good-bye: %s", error)  # the broker's will says it for us
         self._broker.close()
 
     def _look(self) -> None:
         if self._outbox.look():
-            self._announce(online=True)
+            self._presence.announce(online=True)
 
     def _pardon(self, now: float) -> None:
         """Try again what was set aside for silence, for silence is no verdict: at each connection and each hour."""
@@ -295,14 +292,16 @@ class Forwarder:
             self._alarm("topic", f"a message on {message.topic!r}, which we did not ask for")
             return
         try:
-            receipt = decode_receipt(message.payload)
+            receipt = self._proofs.read(message.payload, message.properties)
+        except IdentityError as error:
+            self._alarm("receipt signer", f"a receipt is not believed: {error}")
+            return
         except WireError as error:
             self._alarm("receipt", f"a receipt is no receipt: {error}")
             return
-        if receipt.gate != str(self._topics.gate):
-            self._alarm("receipt gate", "a receipt names another gate")
-            return
         self._on_receipt(receipt)
+        if lost := self._presence.lost(receipt):
+            self._send_again(lost)
 
     def _on_receipt(self, receipt: Receipt) -> None:
         self._encoding = ZSTD if ZSTD in receipt.encodings else None
@@ -328,7 +327,7 @@ class Forwarder:
 
     def _believable(self, said: EpochReceipt) -> list[Run]:
         """Return the runs of entries that exist; to name others is an alarm: perhaps our card forgot its last ones."""
-        runs = ([Run(1, said.upto)] if said.upto else []) + list(said.also)
+        runs = runs_of(said)
         top = max((run.last for run in runs), default=0)
         if top == 0:
             return []
@@ -340,6 +339,16 @@ class Forwarder:
             return []
         cut = (Run(max(run.first, span.first_seq), min(run.last, span.last_seq)) for run in runs)
         return [run for run in cut if run.count > 0]
+
+    def _send_again(self, lost: dict[int, list[Run]]) -> None:
+        """Open again what a street restored from an old backup no longer holds; what is not here is lost there."""
+        self._look()
+        here = self._outbox.still_here(lost)
+        self._cursor.reopen(here)
+        self._outbox.begin()
+        self._presence.announce(online=True, wide=True)  # perhaps older epochs suffered too
+        again = sum(run.count for runs in here.values() for run in runs)
+        self._alarm("street lost", f"the street has lost {again} entries that it had confirmed; they are sent again")
 
     def _street_is_there(self) -> None:
         self._nobody_listens = False
@@ -361,26 +370,13 @@ class Forwarder:
             if not rest:
                 del self._flights[flight.id]
 
-    # --- telling ---------------------------------------------------------------------------------------------------
-
-    def _announce(self, *, online: bool) -> int:
-        known = tuple(
-            KnownEpoch(epoch=span.epoch, first=span.first_seq, last=span.last_seq)
-            for span in self._outbox.spans[-ANNOUNCED_EPOCHS:]
-        )
-        state = State(online=online, since=utc_text(self._wall_ns()), epochs=known)
-        return self._broker.publish(self._topics.state, encode_state(state), retain=True, content_type=JSON_TYPE)
+    # --- telling -------------------------------------------------------------------------------------------------------
 
     def _report_health(self, now: float) -> None:
         if now < self._health_due:
             return
         self._health_due = now + HEALTH_S
-        sums = self.balance()
-        said = encode_health(
-            at=utc_text(self._wall_ns()), appended=sums.appended, receipted=sums.receipted, refused=sums.refused,
-            pending=sums.pending, alarms=self._alarms,
-        )  # fmt: skip
-        self._broker.publish(self._topics.health, said, retain=True, content_type=JSON_TYPE)
+        self._presence.tell_health(self._alarms)
 
     def _check_stuck(self, now: float) -> None:
         waiting = [flight.sent_at for flight in self._flights.values() if flight.mid is not None]

@@ -11,7 +11,8 @@ from typing import Protocol
 from sync.cursor import Balance, Cursor, Span
 from sync.entry import Key
 from sync.events import Event
-from sync.runs import Run
+from sync.gapped import Gaps
+from sync.runs import Run, Runs
 
 _BEFORE_ALL = Key(0, 0)
 _BATCH_FRAME_BYTES = 2  # the brackets of the JSON array
@@ -23,6 +24,7 @@ class EntrySource(Protocol):
     def changed(self) -> bool: ...
     def head(self) -> Key | None: ...
     def epochs(self) -> Sequence[Span]: ...
+    def gaps(self) -> Gaps: ...
     def events(
         self, epoch: int, first: int, last: int, source: str, *, historical: bool
     ) -> Sequence[Event]: ...
@@ -110,6 +112,19 @@ class Outbox:
         """Take the oldest open entries from before `begin`."""
         parcel, self._backlog_at = self._collect(self._backlog_at, self._split, limits, historical=True)
         return parcel
+
+    def still_here(self, runs: dict[int, list[Run]]) -> dict[int, list[Run]]:
+        """Return which of these numbers, by epoch, the ledger holds."""
+        gone: dict[int, Runs] = {}
+        for gap in self._reader.gaps():
+            gone.setdefault(gap.epoch, Runs()).add(gap.first, gap.last)
+        here: dict[int, list[Run]] = {}
+        for epoch, wanted in runs.items():
+            if (span := self.span(epoch)) is not None:
+                cut = (Run(max(run.first, span.first_seq), min(run.last, span.last_seq)) for run in wanted)
+                lacking = gone.get(epoch, Runs())
+                here[epoch] = [part for run in cut if run.count > 0 for part in lacking.missing(run.first, run.last)]
+        return here
 
     def balance(self) -> Balance:
         """Return where every entry stands."""

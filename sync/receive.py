@@ -18,6 +18,7 @@ from sync.entry import Entry, Key
 from sync.errors import LedgerFromTheFuture, LedgerUnavailable, WireError
 from sync.gaps import GateReport, report
 from sync.pack import ENCODING, ENCODINGS
+from sync.receipts import Signer
 from sync.runs import Run, Runs
 from sync.wire import (
     JSON_TYPE,
@@ -128,26 +129,31 @@ class Store:
                 _roll_back(cursor)
                 raise LedgerUnavailable(f"the street's store cannot be written: {error}; check the disk") from error
             held = {known.epoch: _runs(cursor, device, known.epoch) for known in state.epochs}
-        epochs = tuple(self._receipt_of(device, epoch, runs) for epoch, runs in held.items() if len(runs))
-        return Receipt(gate=device, epochs=epochs, encodings=ENCODINGS)
+        asked = state.name is not None  # then "nothing" is an answer too
+        parts = ((epoch, runs) for epoch, runs in held.items() if asked or len(runs))
+        epochs = tuple(self._receipt_of(device, epoch, runs, whole=asked) for epoch, runs in parts)
+        return Receipt(gate=device, epochs=epochs, encodings=ENCODINGS, answers=state.name)
 
     def report(self) -> tuple[GateReport, ...]:
         """Return what is held and missing, one part per gate."""
         return report(self._connection)
 
-    def _receipt_of(self, device: str, epoch: int, held: Runs, batch: Batch | None = None) -> EpochReceipt:
+    def _receipt_of(
+        self, device: str, epoch: int, held: Runs, batch: Batch | None = None, *, whole: bool = False
+    ) -> EpochReceipt:
         forked = self._connection.execute(
             "SELECT DISTINCT seq FROM forks WHERE device = ? AND epoch = ?", (device, epoch)
         )
         for (seq,) in forked:  # we hold another entry under this key, so ours is no receipt for theirs
             held.discard(seq)
+            whole = False
         runs = list(held)
         upto = runs.pop(0).last if runs and runs[0].first == 1 else 0
         if len(runs) > MAX_RUNS:  # a sieve of an epoch: then the receipt speaks of this batch only
             keys = [arrival.entry.key for arrival in batch.arrivals] if batch else []
             near = [key.seq for key in keys if key.epoch == epoch and key.seq > upto and key.seq in held]
-            runs = list(Runs(Run(seq, seq) for seq in near))[:MAX_RUNS]
-        return EpochReceipt(epoch=epoch, upto=upto, also=tuple(runs))
+            runs, whole = list(Runs(Run(seq, seq) for seq in near))[:MAX_RUNS], False
+        return EpochReceipt(epoch=epoch, upto=upto, also=tuple(runs), whole=whole)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,8 +301,10 @@ class _Delivery:
 class Receiver:
     """The street's end of the line: hear entries and states, store, answer."""
 
-    def __init__(self, store: Store, broker: Broker, *, wall_ns: Callable[[], int]) -> None:
-        self._store, self._broker, self._wall_ns = store, broker, wall_ns
+    def __init__(
+        self, store: Store, broker: Broker, *, wall_ns: Callable[[], int], signer: Signer | None = None
+    ) -> None:
+        self._store, self._broker, self._wall_ns, self._signer = store, broker, wall_ns, signer
 
     def connect(self, timeout_s: float) -> None:
         """Connect and subscribe. The retained states arrive first, so each gate hears at once what we hold.
@@ -368,7 +376,9 @@ class Receiver:
     def _answer(self, message: Message, receipt: Receipt | None) -> None:
         if receipt is not None:
             topic = message.topic.rsplit("/", 1)[0] + "/receipt"
-            self._broker.publish(topic, encode_receipt(receipt), content_type=JSON_TYPE)
+            payload = encode_receipt(receipt)
+            signed = () if self._signer is None else self._signer.properties(payload)
+            self._broker.publish(topic, payload, content_type=JSON_TYPE, properties=signed)
         self._broker.ack(message)  # after commit and receipt: until then the broker keeps it for us
 
     def _strange(self, message: Message, error: WireError) -> int:

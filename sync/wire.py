@@ -68,6 +68,7 @@ class EpochReceipt:
     epoch: int
     upto: int
     also: tuple[Run, ...] = ()
+    whole: bool = False  # nothing else of this epoch is held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class Receipt:
     refused: tuple[Refused, ...] = ()
     batch: str | None = None  # None when it answers a state, not a batch
     encodings: tuple[str, ...] = ()  # what the street can read besides plain JSON; an old one says nothing
+    answers: str | None = None  # the name of the state that it answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class State:
     online: bool
     since: str | None = None  # RFC 3339, for people
     epochs: tuple[KnownEpoch, ...] = ()
+    name: str | None = None  # repeated by the receipt that answers it
 
 
 # --- entries -----------------------------------------------------------------------------------------------------
@@ -235,12 +238,13 @@ def encode_receipt(receipt: Receipt) -> bytes:
         "gate": receipt.gate,
         "epochs": [
             {"epoch": epoch_text(one.epoch), "upto": one.upto, "also": [[run.first, run.last] for run in one.also]}
+            | ({"whole": True} if one.whole else {})
             for one in receipt.epochs
         ],
         "refused": [{"key": str(one.key) if one.key else ANY_KEY, "reason": one.reason} for one in receipt.refused],
     }
-    if receipt.batch is not None:
-        body["batch"] = receipt.batch
+    named = {"batch": receipt.batch, "answers": receipt.answers}
+    body.update({name: value for name, value in named.items() if value is not None})
     if receipt.encodings:
         body["encodings"] = list(receipt.encodings)
     return canonical(body)
@@ -255,6 +259,7 @@ def decode_receipt(payload: bytes) -> Receipt:
         refused=tuple(_refused(item) for item in _objects(body, "refused", MAX_EVENTS)),
         batch=_text(body, "batch") if body.get("batch") is not None else None,
         encodings=_encodings(body.get("encodings", [])),
+        answers=_text(body, "answers") if body.get("answers") is not None else None,
     )
 
 
@@ -268,7 +273,8 @@ def _epoch_receipt(item: Mapping[str, Any]) -> EpochReceipt:
     also = item.get("also", [])
     if not isinstance(also, list) or len(also) > MAX_RUNS:
         raise WireError(f"also: expected at most {MAX_RUNS} pairs")
-    return EpochReceipt(epoch=_epoch(item), upto=_count(item, "upto"), also=tuple(_run(pair) for pair in also))
+    runs = tuple(_run(pair) for pair in also)
+    return EpochReceipt(epoch=_epoch(item), upto=_count(item, "upto"), also=runs, whole=item.get("whole") is True)
 
 
 def _run(pair: Any) -> Run:
@@ -292,8 +298,8 @@ def _refused(item: Mapping[str, Any]) -> Refused:
 def encode_state(state: State) -> bytes:
     """Return a gate's state as JSON."""
     body: dict[str, Any] = {"v": 1, "online": state.online}
-    if state.since is not None:
-        body["since"] = state.since
+    named = {"since": state.since, "name": state.name}
+    body.update({name: value for name, value in named.items() if value is not None})
     if state.epochs:
         body["epochs"] = [{"epoch": epoch_text(e.epoch), "first": e.first, "last": e.last} for e in state.epochs]
     return canonical(body)
@@ -309,7 +315,8 @@ def decode_state(payload: bytes) -> State:
         KnownEpoch(epoch=_epoch(item), first=_count(item, "first"), last=_count(item, "last"))
         for item in _objects(body, "epochs", MAX_EPOCHS)
     )
-    return State(online=online, since=_text(body, "since") if "since" in body else None, epochs=epochs)
+    since, name = (_text(body, field) if field in body else None for field in ("since", "name"))
+    return State(online=online, since=since, epochs=epochs, name=name)
 
 
 def encode_health(*, at: str, **counts: int) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sync.entry import GENESIS, Entry, Key, Stamp, canonical, entry_hash, epoch_text, make_epoch
+from sync.gapped import Gaps
 from sync.wire import encode_entry
 
 FIRST = make_epoch(1, 0xC0FFEE01)
@@ -79,6 +80,9 @@ class LedgerInMemory:
             Span(epoch=epoch, first_seq=min(seqs), last_seq=max(seqs), count=len(seqs))
             for epoch, seqs in sorted(found.items())
         ]
+
+    def gaps(self) -> Gaps:
+        return Gaps()
 
     def range(self, epoch: int, first: int, last: int) -> list[Entry]:
         return [self.entries[key] for seq in range(first, last + 1) if (key := Key(epoch, seq)) in self.entries]
