@@ -16,6 +16,7 @@ from typing import Any
 
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
+from sentinel.street_workers import run_workers
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker
 from sync.disk import write_whole
@@ -23,7 +24,8 @@ from sync.entry import epoch_text
 from sync.gaps import GateReport, read_report
 from sync.identity import load_identity, make_identity
 from sync.receipts import Signer
-from sync.receive import Receiver, Store
+from sync.receive import Receiver
+from sync.store import POSTGRESQL, Store
 from sync.wire import utc_text
 
 log = logging.getLogger(__name__)
@@ -39,13 +41,16 @@ SESSION_S = 7 * 24 * 3600  # the broker keeps what gates send while we are away
 def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM, print the report, or make and print the keys."""
     args = _parser().parse_args(argv)
+    args.argv = sys.argv[1:] if argv is None else argv
     verbs = {"report": print_report, "keys": print_keys}
     end_process(partial(verbs.get(args.verb, serve), args))
 
 
 def _parser() -> argparse.ArgumentParser:
     store = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    store.add_argument("--store", type=Path, help="the street's database, made when it is missing (default: street.db)")
+    store.add_argument(
+        "--store", help="the street's database: a file, made when missing, or postgresql://… (default: street.db)"
+    )
     store.add_argument("--keys-dir", type=Path, help="where street.key is (default: beside the store)")
     parser = argparse.ArgumentParser(
         prog="sentinel-street",
@@ -63,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
             f"--{option}-file", type=Path, default=known(f"SENTINEL_{name.upper()}"), help=f"the file that {what}"
         )
     parser.add_argument("--key-file", type=Path, default=known("SENTINEL_KEY_FILE"), help="the key of --cert-file")
+    parser.add_argument("--workers", type=int, default=1, help="so many processes share the entries (default: 1)")
+    parser.add_argument("--share", help="share the entries with every receiver of this share, each with its own --name")
+    parser.add_argument("--entries-only", action="store_true", help="of a share, all but one: leave states to that one")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     verbs = parser.add_subparsers(dest="verb", metavar="report|keys")
     report = verbs.add_parser(
@@ -88,6 +96,9 @@ def serve(args: argparse.Namespace) -> int:
         raise UsageError("no broker; name it with --broker mqtt://HOST:PORT or in SENTINEL_BROKER")
     start_logging(args.log_level)
     stop = stop_on_signals()
+    if args.workers > 1:
+        run_workers(args.argv, args.workers, args.share or args.name, stop)
+        return 0
     broker = MqttBroker(
         args.broker,
         f"sentinel-street-{args.name}",
@@ -105,7 +116,10 @@ def serve(args: argparse.Namespace) -> int:
     spare_the_collector()
     with Store(_store(args)) as store:
         sd_notify("READY=1")
-        Street(Receiver(store, broker, wall_ns=time.time_ns, signer=_signer(args)), args.broker).run(stop)
+        receiver = Receiver(
+            store, broker, wall_ns=time.time_ns, signer=_signer(args), share=args.share, states=not args.entries_only
+        )
+        Street(receiver, args.broker).run(stop)
     broker.close()
     return 0
 
@@ -122,7 +136,9 @@ def print_keys(args: argparse.Namespace) -> int:
 
 
 def _key_file(args: argparse.Namespace) -> Path:
-    folder: Path = getattr(args, "keys_dir", _store(args).parent)
+    where = _store(args)
+    beside = Path() if where.startswith(POSTGRESQL) else Path(where).parent
+    folder: Path = getattr(args, "keys_dir", beside)
     return folder / "street.key"
 
 
@@ -182,7 +198,7 @@ class Street:
 
 def print_report(args: argparse.Namespace) -> int:
     """Print what the street holds and lacks of each gate."""
-    gates = read_report(_store(args))
+    gates = _report(args)
     if args.json:
         json.dump({"v": 1, "gates": [as_json(gate) for gate in gates]}, sys.stdout, ensure_ascii=False, indent=1)
         print()
@@ -230,8 +246,17 @@ def as_lines(gate: GateReport) -> Sequence[str]:
     return lines
 
 
-def _store(args: argparse.Namespace) -> Path:
-    return getattr(args, "store", Path("street.db"))
+def _store(args: argparse.Namespace) -> str:
+    where: str = getattr(args, "store", "street.db")
+    return where
+
+
+def _report(args: argparse.Namespace) -> tuple[GateReport, ...]:
+    where = _store(args)
+    if not where.startswith(POSTGRESQL):
+        return read_report(where)
+    with Store(where) as store:
+        return store.report()
 
 
 if __name__ == "__main__":

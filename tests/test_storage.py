@@ -20,12 +20,14 @@ from sentinel.i18n import has_text
 from sentinel.keeper import How, Keeper
 from sentinel.storage import Storage
 from sync import schema
-from sync.cursor import Cursor
+from sync.cursor import Cursor, Proof
 from sync.entry import Stamp
 from sync.gapped import Gap
+from sync.identity import Identity, make_identity
 from sync.ledger import ChainReport, LedgerReader, LedgerWriter
 from sync.room import WARN_FILL
 from sync.runs import Run
+from sync.wire import EpochReceipt, Receipt, encode_receipt
 
 NOON_NS = 1_795_000_000_000_000_000
 HOUR_NS = 3_600_000_000_000
@@ -130,6 +132,13 @@ class Stand:
         with LedgerReader(self.path) as reader, Cursor(self.uplink_db, write=True) as cursor:
             cursor.settle({span.epoch: [Run(1, span.last_seq)] for span in reader.epochs()})
 
+    def prove(self, identity: Identity, named: str) -> None:
+        with LedgerReader(self.path) as reader, Cursor(self.uplink_db, write=True) as cursor:
+            parts = tuple(EpochReceipt(epoch=span.epoch, upto=span.last_seq) for span in reader.epochs())
+            payload = encode_receipt(Receipt(gate="a/b/c", epochs=parts))
+            signature = identity.sign("receipt", payload)
+            cursor.keep_proofs([Proof(payload=payload, signer=named, signature=signature)])
+
     def assert_sound(self) -> None:
         with LedgerReader(self.path) as reader, Cursor(self.uplink_db) as cursor:
             report = reader.verify()
@@ -161,6 +170,21 @@ def test_a_gate_of_years_goes_on_for_ever(stand):
     assert stand.held("pruned") > 0
     assert stand.held("revocation") == 1, "a revoked pass stays revoked, however old that is"
     stand.assert_sound()
+
+
+@pytest.mark.parametrize("signs", ["street", "stranger", None])
+def test_with_street_keys_only_what_a_signed_receipt_proves_is_dropped(stand, tmp_path, signs):
+    street, stranger = (make_identity(tmp_path / f"{name}.key") for name in ("street", "stranger"))
+    keys = tmp_path / "street.pub"
+    keys.write_text(street.known.text())
+    stand.storage._gate, stand.storage._street_keys = "a/b/c", keys
+    for _ in range(12):
+        stand.keep(FAULT, 300)
+        stand.receipt_all()  # as a process that took the uplink over would
+        if signs is not None:
+            stand.prove({"street": street, "stranger": stranger}[signs], street.known.id)
+        stand.look()
+    assert (stand.held("pruned") > 0) is (signs == "street")
 
 
 def test_young_and_unreceipted_entries_are_never_dropped(stand):

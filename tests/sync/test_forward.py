@@ -19,8 +19,9 @@ from sync.forward import LONGEST_WAIT_S, UNANSWERED, Forwarder
 from sync.memory_broker import MemoryBroker, MemoryHub
 from sync.outbox import Limits, Outbox
 from sync.pack import ENCODING, ENCODINGS, unpack
-from sync.receive import Receiver, Store
+from sync.receive import Receiver
 from sync.runs import Run
+from sync.store import Store
 from sync.wire import EpochReceipt, Receipt, Refused, State, decode_state, encode_receipt, encode_state, topics
 
 NAMES = topics("330106", "cuiyuan3", "east-3")

@@ -11,8 +11,9 @@ from sync.errors import IdentityError
 from sync.forward import Forwarder
 from sync.identity import Believed, make_identity
 from sync.receipts import MOST_PROOFS, Proofs, Signer, believe, proven
-from sync.receive import Receiver, Store
+from sync.receive import Receiver
 from sync.runs import Run
+from sync.store import Store
 from sync.wire import EpochReceipt, Receipt, decode_receipt, encode_receipt
 
 GATE = str(NAMES.gate)
