@@ -109,8 +109,8 @@ def serve(args: argparse.Namespace) -> int:
             cert_file=args.cert_file and Path(args.cert_file),
             key_file=args.key_file and Path(args.key_file),
         ),
-        clean_start=False,
-        session_expiry_s=SESSION_S,
+        clean_start=bool(args.share),
+        session_expiry_s=0 if args.share else SESSION_S,  # a worker that is gone must not be dealt a part of the entries
         manual_ack=True,
     )
     spare_the_collector()

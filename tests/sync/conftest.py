@@ -5,6 +5,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -40,12 +41,16 @@ class Mosquitto:
                 break
         else:
             pytest.fail(f"mosquitto ended with {self._process.wait()} before it was running")
+        # A full pipe would stop the broker in the midst of a flood.
+        self._drain = threading.Thread(target=self._process.stderr.read, daemon=True)
+        self._drain.start()
 
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             assert self._process.stderr is not None
+            self._drain.join()
             self._process.stderr.close()
             self._process = None
 
