@@ -107,15 +107,19 @@ class Today:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One entry in a line: `what` happened and the codes that say more. `person` is the keyed token."""
+    """One entry in a line: `what` happened and the codes that say more. `person` is the keyed token.
+
+    `wall_ns` is the corrected time where there is one; `time` says what it stands on, see `sync.dating.Quality`.
+    """
 
     key: str
     kind: str
     wall_ns: int
-    clock_trusted: bool
+    clock_trusted: bool  # when it was stamped
     what: str
     codes: tuple[str, ...] = ()
     person: str | None = None
+    time: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ Disk work that nobody may wait for, in a thread of its own; the deciding thread 
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,18 @@ class Files:
     """Look five times a second, read what changed, post it. `post` may be called from any thread."""
 
     def __init__(
-        self, settings: Settings, vault: Vault, keeper: Keeper, post: Callable[[RosterRead | PassesRead], None]
+        self,
+        settings: Settings,
+        vault: Vault,
+        keeper: Keeper,
+        post: Callable[[RosterRead | PassesRead], None],
+        today: Callable[[], date],
     ) -> None:
         self._settings = settings
         self._vault = vault
         self._keeper = keeper
         self._post = post
+        self._today = today
         self._roster_mark: Any = None
         self._roster_said: str | None = None  # None until the first look
         self._issuers_mark: Any = None
@@ -49,11 +56,11 @@ class Files:
             self._look_at_passes()
 
     def _look_at_roster(self) -> None:
-        path, alike = self._settings.paths.roster, self._settings.paths.alike
+        path, alike, today = self._settings.paths.roster, self._settings.paths.alike, self._today()
         try:
-            now = roster.mark_of(path), stepup.mark_of(alike)
+            now = roster.mark_of(path, today), stepup.mark_of(alike)
             if self._roster_said != "" or now != self._roster_mark:
-                people = roster_reading.people(path, self._vault)
+                people = roster_reading.people(path, self._vault, today)
                 self._roster_mark = now
                 log.info("roster: %d people", len(people))
                 self._post(RosterRead(stepup.read(alike).marked(people)))

@@ -108,6 +108,7 @@ def serve(
                 ) from busy
             continue
         afterwards.enter_context(lock)
+        _end_restore(settings)
         return _do_it(request, peer, settings, afterwards)
 
 
@@ -120,6 +121,17 @@ def _keep_unopened(request: Mapping[str, Any], peer: Peer, settings: Settings) -
     draft = draft_of(act.entry, act.personal, act.request)
     spool_append(settings.paths.spool, spooled(draft), now_stamp(), vault)
     return " (the registration is kept)"
+
+
+def _end_restore(settings: Settings) -> None:
+    """End a restore of a backup that somebody died over, before its files are used; a person is let through anyway."""
+    if settings.paths.restoring.exists():
+        from sentinel.restoring import finish  # not once a year, and this process starts in a blink
+
+        try:
+            finish(settings)
+        except (OSError, ValueError) as error:
+            log.error("a restore could not be ended: %s; run: sentinelctl backup restore", error)
 
 
 def _vault(settings: Settings) -> Vault | None:

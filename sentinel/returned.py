@@ -5,13 +5,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sync import stick
 from sync.cursor import Cursor, Spans
 from sync.errors import IdentityError, WireError
-from sync.identity import load_believed
-from sync.receipts import Proofs
 from sync.topics import Gate
-from sync.wire import decode_receipt
 
 log = logging.getLogger(__name__)
 
@@ -29,20 +25,18 @@ class Returned:
 
         Raises: LedgerUnavailable when it cannot be noted now; the file stays and is read again.
         """
-        if self._street_keys is None:
+        if self._street_keys is None or not (waiting := sorted(self._folder.glob("*.receipts"))):
             return
-        for path in sorted(self._folder.glob("*.receipts")):
+        from sync import stick  # imported here: they load a library of 8 MB that a box with a network never needs
+        from sync.identity import load_believed
+
+        for path in waiting:
             try:
-                street = load_believed(self._street_keys)
-                signed = stick.read_proofs(path, self._gate, street)
+                receipts = stick.read_receipts(path, self._gate, load_believed(self._street_keys))
             except (WireError, IdentityError) as error:
                 log.error("receipts from a stick are not believed: %s", error)
                 path.replace(path.with_suffix(".refused"))
                 continue
-            receipts = [decode_receipt(one.payload) for one in signed]
             new = stick.close_by(receipts, cursor, ledger, self._wall_ns())
-            proofs = Proofs(cursor, str(self._gate), street)
-            proofs.add(*signed)
-            proofs.save(0.0, force=True)
             log.info("%d entries are receipted by a stick, %s", new, path.name)
             path.unlink()

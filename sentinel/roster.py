@@ -17,10 +17,11 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from sentinel import clocks
 from sentinel.core.citizen import mask_number
 from sentinel.core.consent import ConsentGiven, consent_as_json, consent_from_json
 from sentinel.core.errors import DataError
@@ -118,8 +119,8 @@ class Mark:
     day: date
 
 
-def mark_of(path: Path) -> Mark | None:
-    """Return the mark of the published roster, or None while there is none.
+def mark_of(path: Path, day: date | None = None) -> Mark | None:
+    """Return the mark of the published roster on a day (None: today), or None while there is none.
 
     Raises: DataError when the disk does not say.
     """
@@ -129,7 +130,7 @@ def mark_of(path: Path) -> Mark | None:
         return None
     except OSError as error:
         raise DataError(f"{path} cannot be looked at ({error}); check the disk and its permissions") from error
-    return Mark(stat.st_ino, stat.st_mtime_ns, date.today())
+    return Mark(stat.st_ino, stat.st_mtime_ns, day or clocks.today())
 
 
 def load(path: Path, vault: Vault, *, templates: bool = True, day: date | None = None) -> dict[str, Member]:
@@ -139,7 +140,7 @@ def load(path: Path, vault: Vault, *, templates: bool = True, day: date | None =
 
     Raises: DataError when the file cannot be read. VaultError when its keys are gone.
     """
-    return _load(path, vault, with_vectors=templates, day=day or date.today())
+    return _load(path, vault, with_vectors=templates, day=day or clocks.today())
 
 
 def load_all(path: Path, vault: Vault, *, vectors: bool = True) -> dict[str, Member]:
@@ -274,7 +275,7 @@ def publish(
     """
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
-    day = datetime.now(UTC).date().isoformat()
+    day = clocks.today().isoformat()  # a key of 1970 would be the first to be destroyed
     with closing(sqlite3.connect(fresh)) as db, db:
         db.executescript(_SCHEMA)
         db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from sentinel import clocks
 from sentinel.core.citizen import mask_number
 from sentinel.core.errors import DataError
 from sentinel.core.model import Person
@@ -87,7 +88,7 @@ def vectors(path: Path, vault: Vault, model: str, day: date | None = None) -> It
 def _used(db: sqlite3.Connection, day: date | None) -> tuple[str, dict[str, str]]:
     """Return which templates are used on a day, in SQL; rosters of schema 1 know no expiry."""
     lasting = "(expires IS NULL OR expires >= :day)" if "expires" in _columns(db) else "true"
-    return lasting, {"day": (day or date.today()).isoformat()}
+    return lasting, {"day": (day or clocks.today()).isoformat()}
 
 
 def _id(db: sqlite3.Connection) -> str:

@@ -78,6 +78,7 @@ class Paths:
     alike = _Under("state_dir", "alike.json")
     spool = _Under("state_dir", "spool.jsonl")
     barrier_lock = _Under("state_dir", "barrier.lock")
+    restoring = _Under("state_dir", "restore.ready")
     control_socket = _Under("run_dir", "control.sock")
     manual_socket = _Under("run_dir", "manual.sock")
     uplink_health = _Under("run_dir", "uplink.json")
@@ -117,6 +118,15 @@ class Storage:
 
     # 1024 MB hold about half a million passages, a year of a busy gate; 5 % more are a reserve for who passed.
     quota_mb: int = setting(1024, least=16, most=65_536, unit="MB")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """Where backups go, how often, and how many stay."""
+
+    folder: Path | None = setting(None)  # on another medium than state_dir; None: no backups
+    interval_hours: int = setting(24, least=1, most=168, unit="h")
+    generations: int = setting(7, least=2, most=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +224,7 @@ class Settings:
     faults: Faults
     retention: Retention
     storage: Storage
+    backup: Backup
     card: Card
     thermal: Thermal
     camera: Camera

@@ -9,23 +9,25 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sentinel.clocks import GateClock
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
+from sentinel.street_import import import_stick
 from sentinel.street_workers import run_workers
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker
-from sync.disk import write_whole
-from sync.entry import epoch_text
+from sync.dating import Dated
+from sync.entry import Key, epoch_text
 from sync.gaps import GateReport, read_report
-from sync.identity import load_identity, make_identity
-from sync.receipts import Signer
+from sync.identity import Identity, load_believed, load_identity, make_identity
 from sync.receive import Receiver
 from sync.store import POSTGRESQL, Store
+from sync.street_times import dates_of
 from sync.wire import utc_text
 
 log = logging.getLogger(__name__)
@@ -39,10 +41,10 @@ SESSION_S = 7 * 24 * 3600  # the broker keeps what gates send while we are away
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Serve until SIGTERM, print the report, or make and print the keys."""
+    """Serve until SIGTERM, or print the report."""
     args = _parser().parse_args(argv)
     args.argv = sys.argv[1:] if argv is None else argv
-    verbs = {"report": print_report, "keys": print_keys}
+    verbs = {"report": print_report, "keys": print_keys, "import": import_file}
     end_process(partial(verbs.get(args.verb, serve), args))
 
 
@@ -51,7 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     store.add_argument(
         "--store", help="the street's database: a file, made when missing, or postgresql://… (default: street.db)"
     )
-    store.add_argument("--keys-dir", type=Path, help="where street.key is (default: beside the store)")
     parser = argparse.ArgumentParser(
         prog="sentinel-street",
         parents=[store],
@@ -59,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: sentinel-street --broker mqtt://127.0.0.1:1883 --store /var/lib/sentinel-street/street.db",
     )
     known = os.environ.get
+    parser.add_argument(
+        "--identity", type=Path, default=known("SENTINEL_STREET_KEY"), metavar="FILE",
+        help="the private keys that sign receipts (default: street.key beside the store, when it is there)",
+    )  # fmt: skip
     parser.add_argument("--broker", default=known("SENTINEL_BROKER"), help="mqtt://HOST:PORT or mqtts://HOST:PORT")
     parser.add_argument("--name", default="street", help="tells receivers of one broker apart (default: %(default)s)")
     parser.add_argument("--username", default=known("SENTINEL_USERNAME"))
@@ -68,11 +73,11 @@ def _parser() -> argparse.ArgumentParser:
             f"--{option}-file", type=Path, default=known(f"SENTINEL_{name.upper()}"), help=f"the file that {what}"
         )
     parser.add_argument("--key-file", type=Path, default=known("SENTINEL_KEY_FILE"), help="the key of --cert-file")
-    parser.add_argument("--workers", type=int, default=1, help="so many processes share the entries (default: 1)")
-    parser.add_argument("--share", help="share the entries with every receiver of this share, each with its own --name")
-    parser.add_argument("--entries-only", action="store_true", help="of a share, all but one: leave states to that one")
+    _add_sharing(parser)
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    verbs = parser.add_subparsers(dest="verb", metavar="report|keys")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    _add_keys(verbs, store)
+    _add_import(verbs, store)
     report = verbs.add_parser(
         "report",
         parents=[store],
@@ -80,14 +85,33 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: sentinel-street report --store /var/lib/sentinel-street/street.db --json",
     )
     report.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def _add_sharing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=1, help="so many processes share the entries (default: 1)")
+    parser.add_argument("--share", help="share the entries with every receiver of this share, each with its own --name")
+    parser.add_argument("--entries-only", action="store_true", help="of a share, all but one: leave states to that one")
+
+
+def _add_keys(verbs: Any, store: argparse.ArgumentParser) -> None:
     verbs.add_parser(
         "keys",
         parents=[store],
-        help="make the street's identity, once, and print its public half; from the next start every receipt is signed",
-        epilog="Example: sentinel-street keys --keys-dir /var/lib/sentinel-street > street.pub; each gate takes that"
-        " file as [uplink] street_keys. Exit codes: 0 done, 65 the key cannot be made or read.",
+        help="make the street's keys, once, and print the public half for the gates' [uplink] street_keys",
+        epilog="Example: sentinel-street keys > street.pub",
     )
-    return parser
+
+
+def _add_import(verbs: Any, store: argparse.ArgumentParser) -> None:
+    reading = verbs.add_parser(
+        "import",
+        parents=[store],
+        help="store what a gate wrote on a stick, and write the receipts that go back; also beside a running receiver",
+        epilog="Example: sentinel-street import /media/stick/east-3.stick --signer 0123456789abcdef",
+    )
+    reading.add_argument("stick", type=Path, metavar="FILE", help="what sentinelctl stick export wrote")
+    reading.add_argument("--gates", type=Path, metavar="FILE", required=True, help="the public keys of the gates")
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -110,44 +134,24 @@ def serve(args: argparse.Namespace) -> int:
             key_file=args.key_file and Path(args.key_file),
         ),
         clean_start=bool(args.share),
-        session_expiry_s=0 if args.share else SESSION_S,  # a worker that is gone must not be dealt a part of the entries
+        session_expiry_s=0 if args.share else SESSION_S,  # a worker that is gone must not be dealt a part
         manual_ack=True,
+        doubted=GateClock().doubted,
     )
     spare_the_collector()
     with Store(_store(args)) as store:
         sd_notify("READY=1")
         receiver = Receiver(
-            store, broker, wall_ns=time.time_ns, signer=_signer(args), share=args.share, states=not args.entries_only
+            store,
+            broker,
+            wall_ns=time.time_ns,
+            identity=_identity(args),
+            share=args.share,
+            states=not args.entries_only,
         )
         Street(receiver, args.broker).run(stop)
     broker.close()
     return 0
-
-
-def print_keys(args: argparse.Namespace) -> int:
-    """Make the street's identity where there is none, and print what the gates need to believe it."""
-    path = _key_file(args)
-    identity = make_identity(path)
-    text = identity.known.text()
-    write_whole(path.with_suffix(".pub"), text.encode(), 0o644)
-    print(text, end="")
-    print(f"{path}: identity {identity.known.id}; keep a copy of it where only you can read", file=sys.stderr)
-    return 0
-
-
-def _key_file(args: argparse.Namespace) -> Path:
-    where = _store(args)
-    beside = Path() if where.startswith(POSTGRESQL) else Path(where).parent
-    folder: Path = getattr(args, "keys_dir", beside)
-    return folder / "street.key"
-
-
-def _signer(args: argparse.Namespace) -> Signer | None:
-    path = _key_file(args)
-    if not path.exists():
-        log.warning("receipts are not signed; `sentinel-street keys` makes %s", path)
-        return None
-    return Signer(load_identity(path))
 
 
 def spare_the_collector() -> None:
@@ -198,17 +202,19 @@ class Street:
 
 def print_report(args: argparse.Namespace) -> int:
     """Print what the street holds and lacks of each gate."""
-    gates = _report(args)
+    where = _store(args)
+    gates = read_report(where) if isinstance(where, Path) else _read_database(where)
     if args.json:
-        json.dump({"v": 1, "gates": [as_json(gate) for gate in gates]}, sys.stdout, ensure_ascii=False, indent=1)
+        told = [as_json(gate, dates_of(where, gate.device) if isinstance(where, Path) else {}) for gate in gates]
+        json.dump({"v": 1, "gates": told}, sys.stdout, ensure_ascii=False, indent=1)
         print()
         return 0
     print("\n".join(line for gate in gates for line in as_lines(gate)) or "no gate has sent anything yet")
     return 0
 
 
-def as_json(gate: GateReport) -> dict[str, Any]:
-    """Return one gate's report as plain JSON values."""
+def as_json(gate: GateReport, dates: Mapping[Key, Dated]) -> dict[str, Any]:
+    """Return one gate's report as plain JSON values; `dates` are of the first and last entry held of each epoch."""
     return {
         "device": gate.device,
         "entries": gate.entries,
@@ -222,12 +228,24 @@ def as_json(gate: GateReport) -> dict[str, Any]:
                 "entries": epoch.entries,
                 "last": epoch.last,
                 "gaps": [[run.first, run.last] for run in epoch.missing],
+                "times": [time_of(key, dates[key]) for key in sorted(dates) if key.epoch == epoch.epoch],
             }
             for epoch in gate.epochs
         ],
         "forks": [str(key) for key in gate.forks],
         "breaks": [str(key) for key in gate.breaks],
         "forgotten": [str(key) for key in gate.forgotten],
+    }
+
+
+def time_of(key: Key, dated: Dated) -> dict[str, Any]:
+    """Return when an entry was made, corrected, as plain JSON values; see docs/messages.md, "Time"."""
+    bounds = {"not_before": dated.earliest_ns, "not_after": dated.latest_ns}
+    return {
+        "sequence": key.seq,
+        "at": utc_text(dated.wall_ns),
+        "quality": str(dated.quality),
+        **{name: utc_text(ns) for name, ns in bounds.items() if ns is not None},
     }
 
 
@@ -246,16 +264,44 @@ def as_lines(gate: GateReport) -> Sequence[str]:
     return lines
 
 
-def _store(args: argparse.Namespace) -> str:
-    where: str = getattr(args, "store", "street.db")
-    return where
+def print_keys(args: argparse.Namespace) -> int:
+    """Make the street's identity when there is none, and print what the gates need of it."""
+    path = _identity_path(args)
+    print(make_identity(path).known.text(), end="")
+    print(f"{path} stays here; what is printed is for each gate's [uplink] street_keys", file=sys.stderr)
+    return 0
 
 
-def _report(args: argparse.Namespace) -> tuple[GateReport, ...]:
+def import_file(args: argparse.Namespace) -> int:
+    """Read a stick and name the file that goes back."""
+    street, gates = load_identity(_identity_path(args)), load_believed(args.gates)
+    with Store(_store(args)) as store:
+        print(import_stick(args.stick, store, street, gates, now_ns=time.time_ns()))
+    return 0
+
+
+def _identity_path(args: argparse.Namespace) -> Path:
     where = _store(args)
-    if not where.startswith(POSTGRESQL):
-        return read_report(where)
-    with Store(where) as store:
+    beside = where.with_name("street.key") if isinstance(where, Path) else Path("street.key")
+    return Path(args.identity) if args.identity else beside
+
+
+def _identity(args: argparse.Namespace) -> Identity | None:
+    path = _identity_path(args)
+    if args.identity or path.exists():
+        return load_identity(path)
+    log.warning("receipts are not signed: there is no %s; make one: sentinel-street keys", path)
+    return None
+
+
+def _store(args: argparse.Namespace) -> Path | str:
+    """Return the file of SQLite, or the URL of PostgreSQL's database."""
+    where: str = getattr(args, "store", "street.db")
+    return where if where.startswith(POSTGRESQL) else Path(where)
+
+
+def _read_database(url: str) -> tuple[GateReport, ...]:
+    with Store(url) as store:
         return store.report()
 
 

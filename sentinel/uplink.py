@@ -15,7 +15,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sentinel import clocks
+from sentinel.certificates import CertificateWatch
 from sentinel.core.retry import Backoff
 from sentinel.returned import Returned
 from sentinel.settings import Settings, find_config, load
@@ -24,9 +27,11 @@ from sync.broker import BrokerLost, Credentials, MqttBroker, Will
 from sync.cursor import Cursor
 from sync.errors import LedgerDamaged, SyncError
 from sync.forward import Forwarder
-from sync.identity import load_believed
 from sync.ledger import LedgerReader
 from sync.wire import State, encode_state, topics
+
+if TYPE_CHECKING:
+    from sync.identity import Believed
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +83,18 @@ def open_cursor(path: Path, wall_ns: Callable[[], int] = time.time_ns) -> Cursor
         return Cursor(path, write=True)
 
 
+def believed(street_keys: Path | None) -> "Believed | None":
+    """Return whose receipts count; None where the street's keys are not known, and any receipt does.
+
+    Raises: IdentityError when the file cannot be used: no receipt could count then.
+    """
+    if street_keys is None:
+        return None
+    from sync.identity import load_believed  # imported here: it loads a library of 8 MB
+
+    return load_believed(street_keys)
+
+
 class Uplink:
     """The connection to one street, for ever: connect, take turns, wait a while, connect again."""
 
@@ -98,6 +115,7 @@ class Uplink:
                 key_file=way.key_file,
             ),
             keepalive_s=way.keepalive_s,
+            doubted=partial(clocks.doubted, settings.paths.ledger),
         )
         self._forwarder = Forwarder(
             reader,
@@ -111,8 +129,9 @@ class Uplink:
             batch_bytes=way.batch_bytes,
             resend_s=way.resend_s,
             backlog_per_s=way.backlog_per_s,
-            believed=load_believed(way.street_keys) if way.street_keys else None,
+            street=believed(way.street_keys),
         )
+        self._certificates = CertificateWatch(way, partial(clocks.latest_ns, settings.paths.ledger))
         self._returned = Returned(settings.paths.receipts_in, names.gate, way.street_keys)
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random.random)
         self._state = StateFile(settings.paths.uplink_health, way.broker)
@@ -192,6 +211,7 @@ class Uplink:
         if not force and not self._state.due(time.monotonic()):
             return False
         try:
+            self._certificates.look(time.monotonic())
             self._returned.look(self._cursor, self._reader)
             balance = asdict(self._cursor.pending(self._reader))
         except (SyncError, OSError) as error:

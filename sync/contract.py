@@ -111,8 +111,8 @@ MESSAGES: dict[str, MessageForm] = {
             v=_V1,
             online={"type": "boolean"},
             since=text(),
-            name=text(),
             epochs=rows(record(("epoch", "first", "last"), epoch=_EPOCH, first=_COUNT, last=_COUNT), MAX_EPOCHS),
+            ask=text(),
         ),
     ),
     "health": MessageForm(
@@ -152,13 +152,14 @@ MESSAGES: dict[str, MessageForm] = {
             gate=text(),
             batch={"type": ["string", "null"], "maxLength": 1_000},
             epochs=rows(
-                record(("epoch", "upto"), epoch=_EPOCH, upto=_COUNT, also=rows(_RUN, MAX_RUNS),
-                       whole={"type": "boolean"}),
+                record(
+                    ("epoch", "upto"), epoch=_EPOCH, upto=_COUNT, also=rows(_RUN, MAX_RUNS), part={"type": "boolean"}
+                ),
                 MAX_EPOCHS,
             ),
+            answers=text(),
             refused=rows(record(("key", "reason"), key=_KEY, reason=text()), MAX_EVENTS),
             encodings=rows({"type": "string", WORDS: list(ENCODINGS)}, MAX_ENCODINGS),
-            answers=text(),
         ),
     ),
 }  # fmt: skip

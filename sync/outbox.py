@@ -4,14 +4,13 @@ Two walkers over one ledger. Both step over what the street has answered for, ru
 receipted entries costs as much as an empty one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sync.cursor import Balance, Cursor, Span
 from sync.entry import Key
 from sync.events import Event
-from sync.gapped import Gaps
 from sync.runs import Run, Runs
 
 _BEFORE_ALL = Key(0, 0)
@@ -24,7 +23,7 @@ class EntrySource(Protocol):
     def changed(self) -> bool: ...
     def head(self) -> Key | None: ...
     def epochs(self) -> Sequence[Span]: ...
-    def gaps(self) -> Gaps: ...
+    def held(self, epoch: int) -> Sequence[Run]: ...
     def events(
         self, epoch: int, first: int, last: int, source: str, *, historical: bool
     ) -> Sequence[Event]: ...
@@ -103,6 +102,15 @@ class Outbox:
         """Return what is known of one epoch."""
         return next((span for span in self.spans if span.epoch == epoch), None)
 
+    def still_here(self, lost: Mapping[int, Sequence[Run]]) -> dict[int, list[Run]]:
+        """Return which of these numbers the ledger still holds: what it has dropped it cannot send again."""
+        here: dict[int, list[Run]] = {}
+        for epoch, runs in lost.items():
+            held = Runs(self._reader.held(epoch))
+            if found := [part for run in runs for part in held.within(run.first, run.last)]:
+                here[epoch] = found
+        return here
+
     def live(self, limits: Limits) -> Parcel:
         """Take the next entries that were appended since `begin`."""
         parcel, self._live_at = self._collect(self._live_at, self.head, limits, historical=False)
@@ -112,19 +120,6 @@ class Outbox:
         """Take the oldest open entries from before `begin`."""
         parcel, self._backlog_at = self._collect(self._backlog_at, self._split, limits, historical=True)
         return parcel
-
-    def still_here(self, runs: dict[int, list[Run]]) -> dict[int, list[Run]]:
-        """Return which of these numbers, by epoch, the ledger holds."""
-        gone: dict[int, Runs] = {}
-        for gap in self._reader.gaps():
-            gone.setdefault(gap.epoch, Runs()).add(gap.first, gap.last)
-        here: dict[int, list[Run]] = {}
-        for epoch, wanted in runs.items():
-            if (span := self.span(epoch)) is not None:
-                cut = (Run(max(run.first, span.first_seq), min(run.last, span.last_seq)) for run in wanted)
-                lacking = gone.get(epoch, Runs())
-                here[epoch] = [part for run in cut if run.count > 0 for part in lacking.missing(run.first, run.last)]
-        return here
 
     def balance(self) -> Balance:
         """Return where every entry stands."""

@@ -9,8 +9,12 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -20,6 +24,7 @@ from sync.entry import Entry, Key, entry_hash
 from sync.errors import LedgerFromTheFuture, LedgerUnavailable, SyncError
 from sync.events import Event, read_events
 from sync.gapped import Gap, Gaps, chain_breaks
+from sync.runs import Run
 
 Answer = TypeVar("Answer")
 
@@ -27,6 +32,9 @@ _TRIES = 5  # each loses only to an owner that starts or stops within the same m
 _HEAD_BYTES = 400  # what the stamps, hashes and key of an entry add to its body in a message
 _VERIFY_ENTRIES = 500  # per read: some 5 ms, so that the log can be checkpointed in between
 _MAX_BREAKS = 100
+_COPY_PAGES = 128  # 256 KB at a time, then a pause: 16 MB a second are about what a flash card can write
+_COPY_PAUSE_S = 0.016
+_COPY_SYNC_STEPS = 32  # 8 MB: more of it would stand in the card's queue before the next append
 
 _EPOCHS = """WITH RECURSIVE known (epoch) AS (
     SELECT min(epoch) FROM entries
@@ -152,6 +160,13 @@ class LedgerReader:
         """Return the entries of an epoch from `first` to `last`, both included; missing ones are missing."""
         return self._select("WHERE epoch = ? AND seq BETWEEN ? AND ? ORDER BY seq", (epoch, first, last))
 
+    def held(self, epoch: int) -> list[Run]:
+        """Return the runs of numbers that are here, of one epoch: the span of it without its gaps and holes."""
+        query = """SELECT min(seq), max(seq) FROM (
+            SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run FROM entries WHERE epoch = ?
+        ) GROUP BY run ORDER BY 1"""
+        return self._read(lambda ledger: [Run(*row) for row in ledger.execute(query, (epoch,))])
+
     def events(self, epoch: int, first: int, last: int, source: str, *, historical: bool) -> list[Event]:
         """Return the same entries ready for the road."""
         return self._read(lambda ledger: read_events(ledger, epoch, first, last, source, historical=historical))
@@ -161,6 +176,21 @@ class LedgerReader:
         if kind is None:
             return self._select("ORDER BY epoch DESC, seq DESC LIMIT ?", (limit,))
         return self._select("WHERE kind = ? ORDER BY epoch DESC, seq DESC LIMIT ?", (kind, limit))
+
+    def ends(self) -> list[Entry]:
+        """Return the first and the last entry of every epoch, oldest first."""
+
+        def look(ledger: sqlite3.Connection) -> list[Entry]:
+            keys = [(epoch, seq) for epoch, *ends in ledger.execute(_EPOCHS).fetchall() for seq in sorted({*ends})]
+            one = f"{schema.SELECT} WHERE epoch = ? AND seq = ?"
+            return [schema.entry_of(ledger.execute(one, key).fetchone()) for key in keys]
+
+        return self._read(look)
+
+    def of_kind(self, kind: str, epochs: Iterable[int]) -> list[Entry]:
+        """Return the entries of a kind in these epochs, oldest first; reads all of each epoch."""
+        where = "WHERE epoch = ? AND kind = ? ORDER BY seq"
+        return [entry for epoch in sorted(epochs) for entry in self._select(where, (epoch, kind))]
 
     def get(self, key: Key) -> Entry | None:
         """Return the entry of this key."""
@@ -205,6 +235,22 @@ class LedgerReader:
         holes = gaps.damaged()
         pruned = sum(gap.count for gap in gaps) - sum(gap.count for gap in holes)
         return ChainReport(ok=not breaks, checked=checked, breaks=tuple(breaks), pruned=pruned, holes=holes)
+
+    def copy_to(self, target: Path) -> None:
+        """Write a copy of the ledger as it is at this moment, in small steps; its owner goes on appending meanwhile.
+
+        The copy lies in one snapshot: without it SQLite would begin again at each append. The log grows until the end.
+        Raises: LedgerUnavailable, LedgerDamaged.
+        """
+
+        def copy(ledger: sqlite3.Connection) -> None:
+            target.unlink(missing_ok=True)
+            ledger.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on the snapshot stands
+            with closing(self._connect(target, "rwc")) as fresh, target.open("rb") as file:
+                fresh.execute("PRAGMA synchronous = OFF")
+                ledger.backup(fresh, pages=_COPY_PAGES, progress=partial(_after_step, file.fileno(), count()))
+
+        self._read(copy)
 
     def _walk(self) -> Iterator[Entry]:
         key = None
@@ -303,6 +349,13 @@ class LedgerReader:
         except OSError as error:
             raise LedgerUnavailable(f"cannot look at {self.path}: {error}; check the permissions") from error
         return _View(file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, immutable=True)
+
+
+def _after_step(descriptor: int, steps: Iterator[int], _status: int, left: int, _pages: int) -> None:
+    if next(steps) % _COPY_SYNC_STEPS == _COPY_SYNC_STEPS - 1:
+        os.fdatasync(descriptor)
+    if left:
+        time.sleep(_COPY_PAUSE_S)
 
 
 def _gaps(ledger: sqlite3.Connection) -> Gaps:

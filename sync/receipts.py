@@ -1,148 +1,96 @@
-"""Sign receipts at the street, believe them at the gate, and keep those that prove what the street holds."""
+"""Believe receipts: only this gate's, and only those that the street has signed where its keys are known.
+
+A signature stands in the user properties `signer` and `signature` (base64) over the payload as it travelled. What was
+believed is kept as it came (a `Proof`), so that whoever drops entries need not trust the process that keeps the cursor.
+"""
 
 import base64
 import binascii
-import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from sync.cursor import Cursor, Proof, Span
+from sync.cursor import Proof
+from sync.entry import Key
 from sync.errors import IdentityError, WireError
-from sync.identity import Believed, Identity
 from sync.runs import Run, Runs
+from sync.topics import Gate
 from sync.wire import EpochReceipt, Receipt, decode_receipt
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:  # an uplink without the street's keys does without the library that checks them, and its 8 MB
+    from sync.identity import Believed, Identity
 
 PURPOSE = "receipt"
 SIGNER, SIGNATURE = "signer", "signature"
-SAVE_S = 60.0  # a card is not written for each receipt: the next one, or the answer to our next state, repeats it
-MOST_PROOFS = 200  # some 40 KB; one is enough until receipts must leave runs out
-
-Properties = Sequence[tuple[str, str]]
 
 
-class Signer:
-    """Sign receipts with the street's identity."""
+class Signed(Protocol):
+    """A message as it came."""
 
-    def __init__(self, identity: Identity) -> None:
-        self._identity, self._id = identity, identity.known.id
-
-    def properties(self, payload: bytes) -> tuple[tuple[str, str], ...]:
-        """Return the user properties that travel with this receipt."""
-        signature = base64.b64encode(self._identity.sign(PURPOSE, payload)).decode()
-        return ((SIGNER, self._id), (SIGNATURE, signature))
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def properties(self) -> Sequence[tuple[str, str]]: ...
 
 
-def believe(payload: bytes, properties: Properties, believed: Believed) -> Proof:
-    """Return the proof that one of the believed has said this.
+def signed_properties(payload: bytes, street: "Identity") -> tuple[tuple[str, str], ...]:
+    """Return the user properties that make a receipt the street's own word."""
+    signature = base64.b64encode(street.sign(PURPOSE, payload)).decode()
+    return ((SIGNER, street.known.id), (SIGNATURE, signature))
 
-    Raises: IdentityError when it is not signed, by nobody we know, or not for this payload.
+
+def believe(message: Signed, gate: Gate, street: "Believed | None") -> tuple[Receipt, list[Proof]]:
+    """Return the receipt in a message, and its proofs, one for each epoch, when the street's keys are known.
+
+    Raises: WireError when it is no receipt or another gate's, IdentityError when the street did not sign it.
     """
-    said = dict(properties)
-    if SIGNER not in said or SIGNATURE not in said:
-        raise IdentityError("not signed; run `sentinel-street keys` there, or take street_keys out here")
+    said = dict(message.properties)
+    signer, signature = said.get(SIGNER, ""), _signature(said)
+    if street is not None:
+        street.verify(PURPOSE, message.payload, signer, signature)
+    receipt = decode_receipt(message.payload)
+    if receipt.gate != str(gate):
+        raise WireError("it names another gate")
+    proved = receipt.epochs if street is not None else ()
+    return receipt, [
+        Proof(epoch=one.epoch, upto=one.upto, payload=message.payload, signer=signer, signature=signature)
+        for one in proved
+    ]
+
+
+def _signature(said: Mapping[str, str]) -> bytes:
     try:
-        signature = base64.b64decode(said[SIGNATURE], validate=True)
+        return base64.b64decode(said.get(SIGNATURE, ""), validate=True)
     except (binascii.Error, ValueError):
-        raise IdentityError("its signature cannot be read") from None
-    proof = Proof(payload=payload, signer=said[SIGNER], signature=signature)
-    believed.verify(PURPOSE, proof.payload, proof.signer, proof.signature)
-    return proof
+        return b""
 
 
 def runs_of(said: EpochReceipt) -> list[Run]:
-    """Return the numbers that a receipt names of one epoch."""
-    return ([Run(1, said.upto)] if said.upto else []) + list(said.also)
+    """Return everything that a receipt says of an epoch, as runs."""
+    return [Run(1, said.upto), *said.also] if said.upto else list(said.also)
 
 
-def proven(proofs: Iterable[Proof], gate: str, believed: Believed) -> dict[int, Runs]:
-    """Return the numbers per epoch that believed receipts for this gate name; every signature is verified here."""
-    held: dict[int, Runs] = {}
-    for _, said in _read(proofs, gate, believed):
-        for epoch, runs in said.items():
-            for run in runs:
-                held.setdefault(epoch, Runs()).add(run.first, run.last)
-    return held
+class Proved:
+    """Say what the street holds by its own signed word, from proofs that somebody else has kept."""
 
-
-class Proofs:
-    """The newest believed receipts, as few as prove what all of them prove; kept in `uplink.db`."""
-
-    def __init__(self, cursor: Cursor, gate: str, believed: Believed | None) -> None:
-        """Read what is kept; without anybody to believe nothing is verified, kept or asked for."""
-        self._cursor = cursor
-        self._gate, self._believed = gate, believed
-        self._seen = cursor.proofs()
-        self._kept = [] if believed is None else list(_read(self._seen, gate, believed))
-        self._changed = False
-        self._due = 0.0
-
-    def read(self, payload: bytes, properties: Properties) -> Receipt:
-        """Return the receipt in a message, believed where that is asked for.
-
-        Raises: WireError when it is none for this gate; IdentityError when it is not to be believed.
-        """
-        proof = None if self._believed is None else believe(payload, properties, self._believed)
-        receipt = decode_receipt(payload)
-        if receipt.gate != self._gate:
-            raise WireError("it names another gate")
-        if proof is not None:
-            self.add(proof)
-        return receipt
-
-    def add(self, *proofs: Proof) -> None:
-        """Keep these too, and let go which they make needless. Each is verified by the caller."""
-        if self._believed is None:
-            return
-        if self._cursor.proofs() is not self._seen:  # receipts came by a stick, too
-            self._seen = self._cursor.proofs()
-            proofs = (*(one for one, _ in _read(self._seen, self._gate, self._believed)), *proofs)
+    def __init__(self, proofs: Iterable[Proof], gate: str, street: "Believed") -> None:
+        self._held: dict[int, Runs] = {}
+        self.doubted = 0  # proofs that are none
         for proof in proofs:
-            self._take(proof, _said(decode_receipt(proof.payload)))
+            try:
+                street.verify(PURPOSE, proof.payload, proof.signer, proof.signature)
+                receipt = decode_receipt(proof.payload)
+            except (IdentityError, WireError):
+                self.doubted += 1
+                continue
+            if receipt.gate == gate:
+                self._take(receipt)
 
-    def _take(self, proof: Proof, said: dict[int, Runs]) -> None:
-        if any(_covers(runs, said) for _, runs in self._kept):
-            return
-        self._kept = [one for one in self._kept if not _covers(said, one[1])][1 - MOST_PROOFS :]
-        self._kept.append((proof, said))
-        self._changed = True
+    def holds(self, key: Key) -> bool:
+        """Tell whether the street has signed that it holds this entry."""
+        return key.seq in self._held.get(key.epoch, ())
 
-    def unproven(self, spans: Iterable[Span]) -> list[int]:
-        """Return the epochs of which nothing is proven, oldest first."""
-        if self._believed is None:
-            return []
-        known = {epoch for _, said in self._kept for epoch in said}
-        return [span.epoch for span in spans if span.epoch not in known]
-
-    def save(self, now: float, *, force: bool = False) -> None:
-        """Write them when that is due.
-
-        Raises: LedgerUnavailable.
-        """
-        if self._changed and (force or now >= self._due):
-            self._cursor.keep_proofs([proof for proof, _ in self._kept])
-            self._seen = self._cursor.proofs()
-            self._changed, self._due = False, now + SAVE_S
-
-
-def _read(proofs: Iterable[Proof], gate: str, believed: Believed) -> Iterable[tuple[Proof, dict[int, Runs]]]:
-    for proof in proofs:
-        try:
-            believed.verify(PURPOSE, proof.payload, proof.signer, proof.signature)
-            receipt = decode_receipt(proof.payload)
-        except (IdentityError, WireError) as error:
-            log.warning("a kept receipt proves nothing: %s", error)
-            continue
-        if receipt.gate == gate:
-            yield proof, _said(receipt)
-
-
-def _said(receipt: Receipt) -> dict[int, Runs]:
-    return {one.epoch: Runs(runs) for one in receipt.epochs if (runs := runs_of(one))}
-
-
-def _covers(large: Mapping[int, Runs], small: Mapping[int, Runs]) -> bool:
-    return all(
-        epoch in large and all(large[epoch].count(run.first, run.last) == run.count for run in runs)
-        for epoch, runs in small.items()
-    )
+    def _take(self, receipt: Receipt) -> None:
+        for said in receipt.epochs:
+            held = self._held.setdefault(said.epoch, Runs())
+            for run in runs_of(said):
+                held.add(run.first, run.last)

@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sync.broker import Broker, BrokerLost, Disconnected, Message, SubscriptionRefused
 from sync.errors import WireError
 from sync.pack import ENCODING
-from sync.receipts import Signer
+from sync.receipts import signed_properties
 from sync.store import Store
 from sync.wire import (
     JSON_TYPE,
@@ -21,6 +22,9 @@ from sync.wire import (
     every_gate,
     parse_topic,
 )
+
+if TYPE_CHECKING:
+    from sync.identity import Identity
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +59,16 @@ class Receiver:
         broker: Broker,
         *,
         wall_ns: Callable[[], int],
-        signer: Signer | None = None,
+        identity: "Identity | None" = None,
         share: str | None = None,
         states: bool = True,
     ) -> None:
         """Take every gate's entries or, with `share`, a part of them: one receiver of that name gets each batch.
 
         Shared subscriptions bring no retained messages, so one receiver of a share hears all `states`, the others none.
+        Receipts are signed when there is an identity to sign with.
         """
-        self._store, self._broker, self._wall_ns, self._signer = store, broker, wall_ns, signer
+        self._store, self._broker, self._wall_ns, self._identity = store, broker, wall_ns, identity
         self._share, self._states = share, states
 
     def connect(self, timeout_s: float) -> None:
@@ -136,7 +141,7 @@ class Receiver:
         if receipt is not None:
             topic = message.topic.rsplit("/", 1)[0] + "/receipt"
             payload = encode_receipt(receipt)
-            signed = () if self._signer is None else self._signer.properties(payload)
+            signed = signed_properties(payload, self._identity) if self._identity is not None else ()
             self._broker.publish(topic, payload, content_type=JSON_TYPE, properties=signed)
         self._broker.ack(message)  # after commit and receipt: until then the broker keeps it for us
 

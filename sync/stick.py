@@ -25,7 +25,7 @@ from typing import IO, Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from sync.cursor import Cursor, DeadLetter, Proof, Span, Spans
+from sync.cursor import Cursor, DeadLetter, Span, Spans
 from sync.disk import sync_folder
 from sync.entry import Key, canonical
 from sync.errors import IdentityError, WireError
@@ -277,12 +277,7 @@ def _signed_line(payload: bytes, street: Identity) -> str:
 
 
 def read_receipts(path: Path, gate: Gate, street: Believed) -> list[Receipt]:
-    """Return the receipts in a file that came back, as `read_proofs` does."""
-    return [decode_receipt(proof.payload) for proof in read_proofs(path, gate, street)]
-
-
-def read_proofs(path: Path, gate: Gate, street: Believed) -> list[Proof]:
-    """Return the signed receipts in a file that came back, each signed by the street and for this gate.
+    """Return the receipts in a file that came back, each signed by the street and for this gate.
 
     Raises: WireError when it is no such file or for another gate, IdentityError when a signature does not fit, OSError.
     """
@@ -290,14 +285,14 @@ def read_proofs(path: Path, gate: Gate, street: Believed) -> list[Proof]:
         lines = file.read(_MOST_RECEIPTS_BYTES).decode(errors="replace").splitlines()
     if not lines or lines[0] != _RECEIPTS_MAGIC:
         raise WireError(f"{path} holds no receipts of a street; make them with: sentinel-street import")
-    proofs = [_proof(path, line, street) for line in lines[1:]]
-    for receipt in (decode_receipt(proof.payload) for proof in proofs):
+    receipts = [_receipt(path, line, street) for line in lines[1:]]
+    for receipt in receipts:
         if receipt.gate != str(gate):
             raise WireError(f"{path} is for the gate {receipt.gate}, this is {gate}; take it there")
-    return proofs
+    return receipts
 
 
-def _proof(path: Path, line: str, street: Believed) -> Proof:
+def _receipt(path: Path, line: str, street: Believed) -> Receipt:
     try:
         said = json.loads(line)
         payload, signature = said["payload"].encode(), base64.b64decode(said["signature"])
@@ -305,7 +300,7 @@ def _proof(path: Path, line: str, street: Believed) -> Proof:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WireError(f"{path}: a line is damaged; copy it anew") from error
     street.verify(RECEIPT_PURPOSE, payload, signer, signature)
-    return Proof(payload=payload, signer=signer, signature=signature)
+    return decode_receipt(payload)
 
 
 def close_by(receipts: Iterable[Receipt], cursor: Cursor, ledger: Spans, wall_ns: int) -> int:

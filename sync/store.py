@@ -113,29 +113,24 @@ class Store:
         return [self._answer(str(gate), s, runs) for (gate, s), runs in zip(states, held, strict=True)]
 
     def _answer(self, device: str, state: State, held: dict[int, Runs]) -> Receipt:
-        asked = state.name is not None  # then "nothing" is an answer too
-        parts = ((epoch, runs) for epoch, runs in held.items() if asked or len(runs))
-        epochs = tuple(self._receipt_of(device, epoch, runs, whole=asked) for epoch, runs in parts)
-        return Receipt(gate=device, epochs=epochs, encodings=ENCODINGS, answers=state.name)
+        epochs = tuple(self._receipt_of(device, epoch, runs) for epoch, runs in held.items() if len(runs))
+        return Receipt(gate=device, epochs=epochs, encodings=ENCODINGS, answers=state.ask)
 
     def report(self) -> tuple[GateReport, ...]:
         """Return what is held and missing, one part per gate."""
         return report(self._engine.rows)
 
-    def _receipt_of(
-        self, device: str, epoch: int, held: Runs, batch: Batch | None = None, *, whole: bool = False
-    ) -> EpochReceipt:
+    def _receipt_of(self, device: str, epoch: int, held: Runs, batch: Batch | None = None) -> EpochReceipt:
         forked = self._engine.rows("SELECT DISTINCT seq FROM forks WHERE device = ? AND epoch = ?", (device, epoch))
         for (seq,) in forked:  # we hold another entry under this key, so ours is no receipt for theirs
             held.discard(seq)
-            whole = False
         runs = list(held)
         upto = runs.pop(0).last if runs and runs[0].first == 1 else 0
-        if len(runs) > MAX_RUNS:  # a sieve of an epoch: then the receipt speaks of this batch only
+        if part := len(runs) > MAX_RUNS:  # a sieve of an epoch: then the receipt speaks of this batch only
             keys = [arrival.entry.key for arrival in batch.arrivals] if batch else []
             near = [key.seq for key in keys if key.epoch == epoch and key.seq > upto and key.seq in held]
-            runs, whole = list(Runs(Run(seq, seq) for seq in near))[:MAX_RUNS], False
-        return EpochReceipt(epoch=epoch, upto=upto, also=tuple(runs), whole=whole)
+            runs = list(Runs(Run(seq, seq) for seq in near))[:MAX_RUNS]
+        return EpochReceipt(epoch=epoch, upto=upto, also=tuple(runs), part=part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,7 @@ class EpochReceipt:
     epoch: int
     upto: int
     also: tuple[Run, ...] = ()
-    whole: bool = False  # nothing else of this epoch is held
+    part: bool = False  # there are more runs than it names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class Receipt:
     refused: tuple[Refused, ...] = ()
     batch: str | None = None  # None when it answers a state, not a batch
     encodings: tuple[str, ...] = ()  # what the street can read besides plain JSON; an old one says nothing
-    answers: str | None = None  # the name of the state that it answers
+    answers: str | None = None  # the word of the state that it answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class State:
     online: bool
     since: str | None = None  # RFC 3339, for people
     epochs: tuple[KnownEpoch, ...] = ()
-    name: str | None = None  # repeated by the receipt that answers it
+    ask: str | None = None  # to be repeated in the answer, see `sync/question.py`
 
 
 # --- entries -----------------------------------------------------------------------------------------------------
@@ -238,16 +238,15 @@ def encode_receipt(receipt: Receipt) -> bytes:
         "gate": receipt.gate,
         "epochs": [
             {"epoch": epoch_text(one.epoch), "upto": one.upto, "also": [[run.first, run.last] for run in one.also]}
-            | ({"whole": True} if one.whole else {})
+            | ({"part": True} if one.part else {})
             for one in receipt.epochs
         ],
         "refused": [{"key": str(one.key) if one.key else ANY_KEY, "reason": one.reason} for one in receipt.refused],
     }
-    named = {"batch": receipt.batch, "answers": receipt.answers}
-    body.update({name: value for name, value in named.items() if value is not None})
     if receipt.encodings:
         body["encodings"] = list(receipt.encodings)
-    return canonical(body)
+    more = {"batch": receipt.batch, "answers": receipt.answers}
+    return canonical(body | {name: value for name, value in more.items() if value is not None})
 
 
 def decode_receipt(payload: bytes) -> Receipt:
@@ -259,7 +258,7 @@ def decode_receipt(payload: bytes) -> Receipt:
         refused=tuple(_refused(item) for item in _objects(body, "refused", MAX_EVENTS)),
         batch=_text(body, "batch") if body.get("batch") is not None else None,
         encodings=_encodings(body.get("encodings", [])),
-        answers=_text(body, "answers") if body.get("answers") is not None else None,
+        answers=_text(body, "answers") if "answers" in body else None,
     )
 
 
@@ -273,8 +272,9 @@ def _epoch_receipt(item: Mapping[str, Any]) -> EpochReceipt:
     also = item.get("also", [])
     if not isinstance(also, list) or len(also) > MAX_RUNS:
         raise WireError(f"also: expected at most {MAX_RUNS} pairs")
-    runs = tuple(_run(pair) for pair in also)
-    return EpochReceipt(epoch=_epoch(item), upto=_count(item, "upto"), also=runs, whole=item.get("whole") is True)
+    return EpochReceipt(
+        epoch=_epoch(item), upto=_count(item, "upto"), also=tuple(map(_run, also)), part=item.get("part") is True
+    )
 
 
 def _run(pair: Any) -> Run:
@@ -298,10 +298,12 @@ def _refused(item: Mapping[str, Any]) -> Refused:
 def encode_state(state: State) -> bytes:
     """Return a gate's state as JSON."""
     body: dict[str, Any] = {"v": 1, "online": state.online}
-    named = {"since": state.since, "name": state.name}
-    body.update({name: value for name, value in named.items() if value is not None})
+    if state.since is not None:
+        body["since"] = state.since
     if state.epochs:
         body["epochs"] = [{"epoch": epoch_text(e.epoch), "first": e.first, "last": e.last} for e in state.epochs]
+    if state.ask is not None:
+        body["ask"] = state.ask
     return canonical(body)
 
 
@@ -315,8 +317,8 @@ def decode_state(payload: bytes) -> State:
         KnownEpoch(epoch=_epoch(item), first=_count(item, "first"), last=_count(item, "last"))
         for item in _objects(body, "epochs", MAX_EPOCHS)
     )
-    since, name = (_text(body, field) if field in body else None for field in ("since", "name"))
-    return State(online=online, since=since, epochs=epochs, name=name)
+    since, ask = (_text(body, name) if name in body else None for name in ("since", "ask"))
+    return State(online=online, since=since, epochs=epochs, ask=ask)
 
 
 def encode_health(*, at: str, **counts: int) -> bytes:

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from sentinel import clocks
 from sentinel.cli import add_nouns, add_verb, people_archive, people_gallery, render
 from sentinel.cli.people_gallery import one_of, one_thread
 from sentinel.core.errors import UsageError
@@ -102,7 +103,7 @@ def run_list(args: argparse.Namespace) -> int:
     settings = load(args.config)
     vault = Vault.open(settings.paths.secrets_dir, create=False)
     members = roster.load_all(settings.paths.roster, vault, vectors=False)
-    rows = [_row(member, date.today()) for member in members.values()]
+    rows = [_row(member, clocks.today()) for member in members.values()]
     rows = [row for row in rows if row["hints"]] if args.hints else rows
     if args.json:
         print(json.dumps({"schema": "sentinel.people/1", "people": rows}, ensure_ascii=False))

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sentinel.cli import add_nouns, add_verb, render
+from sentinel.cli.show import time_document
 from sentinel.cli.words import line_cells
 from sentinel.condition import Line
 from sentinel.core.errors import UsageError
@@ -17,6 +18,7 @@ from sentinel.core.kinds import ALL
 from sentinel.i18n import text
 from sentinel.phrases import local
 from sentinel.settings import load
+from sync.dating import Dating
 from sync.entry import Entry
 
 _FIRST_LOOK = 200  # entries read first; the look is widened fourfold until enough match
@@ -46,6 +48,7 @@ def add(subparsers: Any) -> None:
 def run_records(args: argparse.Namespace) -> int:
     """Print the entries that match, oldest first."""
     from sentinel.status import line_of
+    from sync.dating import dating_of
     from sync.ledger import LedgerReader
 
     if args.limit < 1:
@@ -57,11 +60,16 @@ def run_records(args: argparse.Namespace) -> int:
         raise UsageError("--outcome belongs to passages; leave --kind out")
     with LedgerReader(load(args.config).paths.ledger) as reader:
         entries = matching(
-            lambda limit: reader.newest(limit, kind), wanted(args.outcome, args.person), since_ns, args.limit
+            lambda limit: reader.newest(limit, kind),
+            wanted(args.outcome, args.person),
+            since_ns,
+            args.limit,
+            lambda found: dating_of(reader, (entry.stamp for entry in found)),
         )
-    lines = [line_of(entry) for entry in entries]
+        dating = dating_of(reader, (entry.stamp for entry in entries))
+    lines = [line_of(entry, dating.when(entry.stamp)) for entry in entries]
     if args.json:
-        print(json.dumps(document(entries), ensure_ascii=False, indent=1))
+        print(json.dumps(document(entries, dating), ensure_ascii=False, indent=1))
     elif not args.quiet:
         _print_lines(lines, now_ns, args)
     return 0
@@ -72,16 +80,20 @@ def matching(
     want: Callable[[Entry], bool],
     since_ns: int | None,
     limit: int,
+    dating: Callable[[Sequence[Entry]], Dating],
 ) -> list[Entry]:
     """Return the newest entries that match, oldest first, reading no further back than it must.
 
-    The wall clock may have been wrong for a while, so `since_ns` picks entries and never ends the search: it ends
-    when enough match or the ledger is read through.
+    The wall clock may have been wrong for a while, so `since_ns` picks entries, by their corrected times, and never
+    ends the search: it ends when enough match or the ledger is read through.
     """
     look = _FIRST_LOOK
     while True:
         entries = sorted(newest(look), key=lambda entry: entry.key)
-        found = [entry for entry in entries if want(entry) and (since_ns is None or entry.stamp.wall_ns >= since_ns)]
+        found = [entry for entry in entries if want(entry)]
+        if since_ns is not None:
+            when = dating(entries).when
+            found = [entry for entry in found if when(entry.stamp).wall_ns >= since_ns]
         if len(found) >= limit or len(entries) < look:
             return found[-limit:]
         look *= 4
@@ -114,14 +126,15 @@ def since(when: str, now_ns: int) -> int:
         raise UsageError(f"--since {when!r} is no time; write 30min, 2h, 1d or 2026-11-22T14:00") from error
 
 
-def document(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Return the entries as JSON values, without their personal parts."""
+def document(entries: Sequence[Entry], dating: Dating) -> dict[str, Any]:
+    """Return the entries as JSON values, without their personal parts; `at` is as stamped, `time` as worked out."""
     records = [
         {
             "key": str(entry.key),
             "kind": entry.kind,
             "at": local(entry.stamp.wall_ns).isoformat(timespec="milliseconds"),
             "clock_trusted": entry.stamp.clock_trusted,
+            "time": time_document(dating.when(entry.stamp)),
             "body": entry.data,
         }
         for entry in entries

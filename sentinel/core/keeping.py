@@ -10,6 +10,7 @@ from sentinel.core.admission import BACKDATED_S, COUNTED_S
 from sentinel.core.kinds import (
     Barrier,
     Calibration,
+    Clock,
     Fault,
     ModeChange,
     Opening,
@@ -30,9 +31,9 @@ NEEDED = frozenset((Revocation.KIND, Calibration.KIND))
 _AS_PASSAGE = frozenset((Passage.KIND, Barrier.KIND))
 _REMEMBERED_NS = int((COUNTED_S + BACKDATED_S) * 1_000_000_000)  # a pass that opens once is remembered by its passage
 _AS_FAULT = frozenset((Fault.KIND, Repair.KIND, ModeChange.KIND, Start.KIND, Stop.KIND))
-# Kept beyond the quota, out of the reserve: who passed, who let them pass, and which pass holds no more.
+# Kept beyond the quota, out of the reserve: who passed and when, who let them pass, and which pass holds no more.
 ESSENTIAL = frozenset(
-    (Passage.KIND, Registration.KIND, Opening.KIND, Revocation.KIND, Pruned.KIND, Salvage.KIND, Unkept.KIND)
+    (Passage.KIND, Registration.KIND, Opening.KIND, Revocation.KIND, Pruned.KIND, Salvage.KIND, Unkept.KIND, Clock.KIND)
 )
 
 
@@ -51,6 +52,8 @@ def kept_for_ns(kind: str, days: Days) -> int | None:
         return None
     if kind in _AS_PASSAGE:
         return max(days.passage * DAY_NS, _REMEMBERED_NS)
+    if kind == Clock.KIND:  # as long as anything that is dated by it
+        return max(days.passage, days.fault, days.audit) * DAY_NS
     return (days.fault if kind in _AS_FAULT else days.audit) * DAY_NS
 
 

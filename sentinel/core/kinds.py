@@ -39,6 +39,7 @@ TEMPLATE_REASONS = ("closer-to-other", "alike-other", "unlike-before", "not-me",
 GALLERY_ACTS = ("exported", "imported")
 GRANT_REASONS = ("visitor", "delivery", "repair", "helped-person", "staff", "other")
 REVOKE_REASONS = ("lost-pass", "ended", "mistake", "misused", "other")
+CLOCK_WHYS = ("trusted", "jump", "periodic", "lost")
 OWNERS = ("gate", "one-shot")
 
 
@@ -281,7 +282,7 @@ class Start:
     KIND: ClassVar[str] = "start"
     VERSION: ClassVar[int] = 1
     version: str
-    owner: Annotated[str, OWNERS]
+    owner: Annotated[str, (*OWNERS, "restore")]  # a restore begins an epoch by itself, before its file has its place
     previous_epoch: str | None
     previous_last_seq: int | None
     config_sha256: str | None = None
@@ -339,16 +340,34 @@ class Unkept:
     since_utc_s: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """The wall clock became good, was set, or is good no longer. By these, other entries are dated: `sync/dating.py`.
+
+    Unit: numbers above 2**53 are text; `offset_ns` is wall clock less boot-time clock, read at the same moment.
+    """
+
+    KIND: ClassVar[str] = "clock"
+    VERSION: ClassVar[int] = 1
+    why: Annotated[str, CLOCK_WHYS]
+    boot_id: str
+    offset_ns: str
+    jumped_ns: str  # how far the clock was set since the last such entry, forward positive
+    synchronised: bool  # as the kernel says
+    max_error_us: int  # of the wall clock, as its time source told the kernel
+    est_error_us: int
+
+
 AnyKind = (
     Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | TemplateChange | GalleryMove
-    | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept
+    | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept | Clock
 )  # fmt: skip
 
 ALL: dict[str, type] = {
     kind.KIND: kind
     for kind in (
         Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, TemplateChange, GalleryMove,
-        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept,
+        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept, Clock,
     )
 }
 
