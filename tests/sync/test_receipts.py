@@ -109,7 +109,7 @@ def test_a_street_restored_from_a_copy_gets_back_what_it_lost() -> None:
     line.ledger.append(30)
     line.connect().steps(4)
     copy = Store(":memory:")
-    line.store._engine._connection.backup(copy._connection)
+    line.store._engine._connection.backup(copy._engine._connection)
     line.ledger.append(40)
     line.steps(6)
     assert closed_all(line)

@@ -23,8 +23,8 @@ from sync.cursor import Cursor
 from sync.dating import Dating, Quality, dating_of
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.prune import choose
-from sync.receive import Store
 from sync.stamp import KnownTime
+from sync.store import Store
 from sync.street_times import dates_of
 from sync.vault import Vault
 
