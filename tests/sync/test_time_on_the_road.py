@@ -99,7 +99,7 @@ def test_an_entry_sent_in_1970_is_dated_right_at_the_street_after_the_anchor_arr
     first, last = report["epochs"][-1]["times"]
     assert (first["quality"], last["quality"]) == ("corrected", "stamped")
     assert first["at"].startswith("2027-")
-    stored = road.store._connection.execute("SELECT wall_ns FROM entries WHERE kind = 'passage'").fetchone()
+    stored = road.store._engine._connection.execute("SELECT wall_ns FROM entries WHERE kind = 'passage'").fetchone()
     assert stored[0] < 100 * SECOND, "the entry itself is never edited"
 
 
