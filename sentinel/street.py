@@ -18,13 +18,15 @@ from sentinel.clocks import GateClock
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
 from sentinel.street_import import import_stick
+from sentinel.street_workers import run_workers
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker
 from sync.dating import Dated
 from sync.entry import Key, epoch_text
 from sync.gaps import GateReport, read_report
 from sync.identity import Identity, load_believed, load_identity, make_identity
-from sync.receive import Receiver, Store
+from sync.receive import Receiver
+from sync.store import POSTGRESQL, Store
 from sync.street_times import dates_of
 from sync.wire import utc_text
 
@@ -41,13 +43,16 @@ SESSION_S = 7 * 24 * 3600  # the broker keeps what gates send while we are away
 def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM, or print the report."""
     args = _parser().parse_args(argv)
+    args.argv = sys.argv[1:] if argv is None else argv
     verbs = {"report": print_report, "keys": print_keys, "import": import_file}
     end_process(partial(verbs.get(args.verb, serve), args))
 
 
 def _parser() -> argparse.ArgumentParser:
     store = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    store.add_argument("--store", type=Path, help="the street's database, made when it is missing (default: street.db)")
+    store.add_argument(
+        "--store", help="the street's database: a file, made when missing, or postgresql://… (default: street.db)"
+    )
     parser = argparse.ArgumentParser(
         prog="sentinel-street",
         parents=[store],
@@ -68,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
             f"--{option}-file", type=Path, default=known(f"SENTINEL_{name.upper()}"), help=f"the file that {what}"
         )
     parser.add_argument("--key-file", type=Path, default=known("SENTINEL_KEY_FILE"), help="the key of --cert-file")
+    _add_sharing(parser)
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     _add_keys(verbs, store)
@@ -80,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--json", action="store_true", help="for programs")
     return parser
+
+
+def _add_sharing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=1, help="so many processes share the entries (default: 1)")
+    parser.add_argument("--share", help="share the entries with every receiver of this share, each with its own --name")
+    parser.add_argument("--entries-only", action="store_true", help="of a share, all but one: leave states to that one")
 
 
 def _add_keys(verbs: Any, store: argparse.ArgumentParser) -> None:
@@ -108,6 +120,9 @@ def serve(args: argparse.Namespace) -> int:
         raise UsageError("no broker; name it with --broker mqtt://HOST:PORT or in SENTINEL_BROKER")
     start_logging(args.log_level)
     stop = stop_on_signals()
+    if args.workers > 1:
+        run_workers(args.argv, args.workers, args.share or args.name, stop)
+        return 0
     broker = MqttBroker(
         args.broker,
         f"sentinel-street-{args.name}",
@@ -118,15 +133,23 @@ def serve(args: argparse.Namespace) -> int:
             cert_file=args.cert_file and Path(args.cert_file),
             key_file=args.key_file and Path(args.key_file),
         ),
-        clean_start=False,
-        session_expiry_s=SESSION_S,
+        clean_start=bool(args.share),
+        session_expiry_s=0 if args.share else SESSION_S,  # a worker that is gone must not be dealt a part
         manual_ack=True,
         doubted=GateClock().doubted,
     )
     spare_the_collector()
     with Store(_store(args)) as store:
         sd_notify("READY=1")
-        Street(Receiver(store, broker, wall_ns=time.time_ns, identity=_identity(args)), args.broker).run(stop)
+        receiver = Receiver(
+            store,
+            broker,
+            wall_ns=time.time_ns,
+            identity=_identity(args),
+            share=args.share,
+            states=not args.entries_only,
+        )
+        Street(receiver, args.broker).run(stop)
     broker.close()
     return 0
 
@@ -179,9 +202,10 @@ class Street:
 
 def print_report(args: argparse.Namespace) -> int:
     """Print what the street holds and lacks of each gate."""
-    gates = read_report(_store(args))
+    where = _store(args)
+    gates = read_report(where) if isinstance(where, Path) else _read_database(where)
     if args.json:
-        told = [as_json(gate, dates_of(_store(args), gate.device)) for gate in gates]
+        told = [as_json(gate, dates_of(where, gate.device) if isinstance(where, Path) else {}) for gate in gates]
         json.dump({"v": 1, "gates": told}, sys.stdout, ensure_ascii=False, indent=1)
         print()
         return 0
@@ -257,7 +281,9 @@ def import_file(args: argparse.Namespace) -> int:
 
 
 def _identity_path(args: argparse.Namespace) -> Path:
-    return Path(args.identity) if args.identity else _store(args).with_name("street.key")
+    where = _store(args)
+    beside = where.with_name("street.key") if isinstance(where, Path) else Path("street.key")
+    return Path(args.identity) if args.identity else beside
 
 
 def _identity(args: argparse.Namespace) -> Identity | None:
@@ -268,8 +294,15 @@ def _identity(args: argparse.Namespace) -> Identity | None:
     return None
 
 
-def _store(args: argparse.Namespace) -> Path:
-    return getattr(args, "store", Path("street.db"))
+def _store(args: argparse.Namespace) -> Path | str:
+    """Return the file of SQLite, or the URL of PostgreSQL's database."""
+    where: str = getattr(args, "store", "street.db")
+    return where if where.startswith(POSTGRESQL) else Path(where)
+
+
+def _read_database(url: str) -> tuple[GateReport, ...]:
+    with Store(url) as store:
+        return store.report()
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from sync.cursor import Cursor
 from sync.entry import Entry, epoch_counter
 from sync.errors import SyncError, VaultError
 from sync.ledger import LedgerReader, LedgerWriter
-from sync.receive import Store
 from sync.runs import Run
 from sync.sealed import key_of, new_recovery_key, read_head
 from sync.spool import import_spool
+from sync.store import Store
 from sync.topics import Gate
 from sync.vault import Vault
 from sync.wire import Arrival, Batch

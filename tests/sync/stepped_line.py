@@ -11,7 +11,8 @@ from sync.forward import Forwarder
 from sync.identity import Believed, Identity
 from sync.memory_broker import MemoryBroker, MemoryHub
 from sync.pack import ENCODING, unpack
-from sync.receive import Receiver, Store
+from sync.receive import Receiver
+from sync.store import Store
 from sync.wire import Receipt, State, encode_receipt, encode_state, topics
 
 NAMES = topics("330106", "cuiyuan3", "east-3")

@@ -28,7 +28,8 @@ from sync.broker import (
 from sync.cursor import Cursor
 from sync.errors import BrokerError
 from sync.forward import Forwarder
-from sync.receive import Receiver, Store
+from sync.receive import Receiver
+from sync.store import Store
 from sync.wire import topics
 
 NAMES = topics("330106", "cuiyuan3", "east-3")

@@ -15,8 +15,8 @@ from sync.entry import Key
 from sync.errors import IdentityError
 from sync.identity import Believed, Identity, make_identity
 from sync.receipts import Proved, believe, signed_properties
-from sync.receive import Store
 from sync.runs import Run, Runs
+from sync.store import Store
 from sync.wire import EpochReceipt, Receipt, encode_receipt
 
 
@@ -109,7 +109,7 @@ def test_a_street_restored_from_a_copy_gets_back_what_it_lost() -> None:
     line.ledger.append(30)
     line.connect().steps(4)
     copy = Store(":memory:")
-    line.store._connection.backup(copy._connection)
+    line.store._engine._connection.backup(copy._engine._connection)
     line.ledger.append(40)
     line.steps(6)
     assert closed_all(line)

@@ -23,8 +23,8 @@ from sync.cursor import Cursor
 from sync.dating import Dating, Quality, dating_of
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.prune import choose
-from sync.receive import Store
 from sync.stamp import KnownTime
+from sync.store import Store
 from sync.street_times import dates_of
 from sync.vault import Vault
 
@@ -99,7 +99,7 @@ def test_an_entry_sent_in_1970_is_dated_right_at_the_street_after_the_anchor_arr
     first, last = report["epochs"][-1]["times"]
     assert (first["quality"], last["quality"]) == ("corrected", "stamped")
     assert first["at"].startswith("2027-")
-    stored = road.store._connection.execute("SELECT wall_ns FROM entries WHERE kind = 'passage'").fetchone()
+    stored = road.store._engine._connection.execute("SELECT wall_ns FROM entries WHERE kind = 'passage'").fetchone()
     assert stored[0] < 100 * SECOND, "the entry itself is never edited"
 
 
