@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -11,9 +11,10 @@ from sentinel.core.admission import MOST_USES
 from sentinel.core.calibration import OFFSET_MOST_K, Method
 from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.consent import Giver
-from sentinel.core.errors import UsageError
+from sentinel.core.errors import Unavailable, UsageError
 from sentinel.core.kinds import (
     CONSENT_ACTS,
+    DELETION_REASONS,
     GALLERY_ACTS,
     GRANT_REASONS,
     REASONS,
@@ -22,6 +23,7 @@ from sentinel.core.kinds import (
     TEMPLATE_REASONS,
     Calibration,
     Consent,
+    Deletion,
     GalleryMove,
     Grant,
     Opening,
@@ -31,17 +33,21 @@ from sentinel.core.kinds import (
     body_of,
 )
 from sentinel.core.model import PassKind
-from sync.entry import Entry, Stamp, parse_key
+from sync.entry import Entry, Stamp, canonical, parse_key
 
-VERBS = ("register", "open", "consent", "template", "gallery", "grant", "revoke", "calibrate")
+VERBS = ("register", "open", "consent", "template", "gallery", "grant", "revoke", "calibrate", "delete")
 DOCUMENTS = ("id-card", "passport", "other", "none")
 _PASS_ID, _KEY_ID, _GATE = (re.compile(form) for form in ("[0-9a-f]{16}", "[0-9a-f]{8}", "[a-z0-9-]{1,32}"))
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _MOST_TEMPLATES = 1000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-Paper = Consent | TemplateChange | GalleryMove | Grant | Revocation | Calibration  # written down, nothing moves
+_KEY_NAME = re.compile(r"[a-z-]{1,32}/[0-9a-f~-]{10,32}")
+_CLASS, _EPOCH = re.compile(r"[a-z-]{1,32}"), re.compile(r"[0-9a-f]{16}")
+_MOST_NAMES = 1000
+Paper = Consent | TemplateChange | GalleryMove | Grant | Revocation | Calibration | Deletion  # nothing moves
 _REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{8,64}")
 _LOWEST_CELSIUS, _HIGHEST_CELSIUS = 34.0, 43.0  # what a hand-held thermometer can say about a living person
+_TOLD_OTHERWISE = ("written_by", "operator", "opened", "person_sealed", "signer", "signature")
 REPEAT_S = 15.0  # a request is repeated within the patience of whoever sent it; later its person has left
 
 
@@ -56,10 +62,15 @@ class HandAct:
 
     def is_repeated_by(self, entry: Entry) -> bool:
         """Tell whether this entry records the same act, whoever wrote it."""
-        ours, theirs = body_of(self.entry), entry.data
-        told_otherwise = ("written_by", "operator", "opened")
-        same = all(theirs.get(key) == value for key, value in ours.items() if key not in told_otherwise)
-        return same and entry.kind == self.entry.KIND
+        return entry.kind == self.entry.KIND and self._says(entry.data)
+
+    def is_same_as(self, entry: object) -> bool:
+        """Tell whether this is the act that was asked before: sealing anew never gives the same bytes."""
+        return isinstance(entry, type(self.entry)) and self._says(body_of(entry))
+
+    def _says(self, theirs: Mapping[str, Any]) -> bool:
+        ours = body_of(self.entry)
+        return all(theirs.get(key) == value for key, value in ours.items() if key not in _TOLD_OTHERWISE)
 
 
 def opens_again(act: HandAct, before: Entry | None, now: Stamp) -> bool:
@@ -84,10 +95,12 @@ def hand_act(
     lane: str,
     direction: str,
     token_of: Callable[[str], str] | None,
+    seal_number: Callable[[str], str] | None = None,
+    sign: Callable[[bytes], tuple[str, str]] | None = None,
 ) -> HandAct:
-    """Return the act that this request asks for.
+    """Return the act that this request asks for; `sign` is for deletions, `seal_number` where the street wants numbers.
 
-    Raises: UsageError naming the field that is missing or wrong.
+    Raises: UsageError naming the field that is missing or wrong. Unavailable when a deletion cannot be signed.
     """
     request_id = str(request.get("request", ""))
     if not _REQUEST_ID.fullmatch(request_id):
@@ -95,7 +108,7 @@ def hand_act(
     verb = request["verb"]
     if verb in _PAPERWORK:
         entry = _PAPERWORK[verb](request, request_id, operator)
-        return HandAct(entry=entry, request=request_id, opens=False)
+        return HandAct(entry=_signed(entry, sign), request=request_id, opens=False)
     reason = _one_of(request, "reason", REASONS)
     if verb == "open":
         opening = Opening(request=request_id, operator=operator, reason=reason, lane=lane, written_by=written_by)
@@ -111,6 +124,7 @@ def hand_act(
         direction=direction,
         written_by=written_by,
         person=token_of(number) if number and token_of is not None else None,
+        person_sealed=seal_number(number) if number and seal_number is not None else None,
         temperature="not-measured" if celsius is None else "by-hand",
         skin_celsius=celsius,
         after=_after(request),
@@ -260,6 +274,46 @@ def _revocation(request: Mapping[str, Any], request_id: str, operator: str) -> R
     )
 
 
+def _deletion(request: Mapping[str, Any], request_id: str, operator: str) -> Deletion:
+    keys, runs, parts = request.get("keys", []), request.get("runs", []), request.get("parts", {})
+    lists = isinstance(keys, list) and isinstance(runs, list) and isinstance(parts, dict)
+    if not lists or not all(isinstance(run, list) and len(run) == 3 for run in runs):
+        raise UsageError("a deletion names keys, runs of entries and counts of parts; use: sentinelctl retention")
+    if not 0 < len(keys) + len(runs) <= _MOST_NAMES:
+        raise UsageError(f"a deletion names 1 to {_MOST_NAMES} keys and runs; use: sentinelctl retention")
+    for name in keys:
+        _formed({"key": name}, "key", _KEY_NAME)
+    for epoch, first, last in runs:
+        _formed({"epoch": epoch}, "epoch", _EPOCH)
+        if not 0 < _count({"first": first}, "first", 2**62) <= _count({"last": last}, "last", 2**62):
+            raise UsageError(f"a run of entries goes from {first} to {last}; use: sentinelctl retention")
+    counts = {_formed({"class": name}, "class", _CLASS): _count(parts, name, 2**31) for name in parts}
+    return Deletion(
+        request=request_id, operator=operator, reason=_one_of(request, "reason", DELETION_REASONS), keys=tuple(keys),
+        parts=counts, total=sum(counts.values()), signer="", signature="", runs=tuple(runs),
+        person=None if request.get("person") is None else _formed(request, "person", _TOKEN),
+    )  # fmt: skip
+
+
+def _signed(entry: Paper, sign: Callable[[bytes], tuple[str, str]] | None) -> Paper:
+    if not isinstance(entry, Deletion):
+        return entry
+    if sign is None:
+        raise Unavailable("the vault cannot be opened, so nothing can be deleted; see the log of sentinel-gate")
+    return signed(entry, sign)
+
+
+def signed(deletion: Deletion, sign: Callable[[bytes], tuple[str, str]]) -> Deletion:
+    """Return the deletion with the gate's signature."""
+    signer, signature = sign(signed_part(body_of(deletion)))
+    return replace(deletion, signer=signer, signature=signature)
+
+
+def signed_part(body: Mapping[str, Any]) -> bytes:
+    """Return what the signature of a deletion's body is over."""
+    return canonical({name: value for name, value in body.items() if name not in ("signer", "signature")})
+
+
 def _formed(request: Mapping[str, Any], key: str, form: re.Pattern[str]) -> str:
     value = request.get(key)
     if not isinstance(value, str) or not form.fullmatch(value):
@@ -298,4 +352,5 @@ _PAPERWORK: Mapping[str, Callable[[Mapping[str, Any], str, str], Paper]] = {
     "grant": _grant,
     "revoke": _revocation,
     "calibrate": _calibration,
+    "delete": _deletion,
 }

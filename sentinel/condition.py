@@ -68,6 +68,7 @@ class Process:
     queued: int = 0
     ledger_fill: float = 0.0  # the share of the ledger's quota that is used
     unkept: int = 0  # entries that could not be kept, and no entry says so yet
+    due: int = 0  # personal parts whose days are over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,15 +108,19 @@ class Today:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One entry in a line: `what` happened and the codes that say more. `person` is the keyed token."""
+    """One entry in a line: `what` happened and the codes that say more. `person` is the keyed token.
+
+    `wall_ns` is the corrected time where there is one; `time` says what it stands on, see `sync.dating.Quality`.
+    """
 
     key: str
     kind: str
     wall_ns: int
-    clock_trusted: bool
+    clock_trusted: bool  # when it was stamped
     what: str
     codes: tuple[str, ...] = ()
     person: str | None = None
+    time: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +217,8 @@ def _gate_findings(process: Process) -> Iterable[Finding]:
         )  # fmt: skip
     if process.unkept:
         yield Finding(id="ledger-unkept", severity="critical", subject=str(process.unkept))
+    if process.due:
+        yield Finding(id="retention-due", severity="warning", subject=str(process.due))
 
 
 def _ledger_findings(balance: Balance, ledger: Ledger) -> Iterable[Finding]:

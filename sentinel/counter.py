@@ -11,7 +11,7 @@ from drivers.readings import Leaf
 from sentinel.byhand import VERBS, HandAct, hand_act, number_in, opens_again
 from sentinel.control import refusal
 from sentinel.core.errors import NotPermitted, SentinelError, Unavailable, UsageError
-from sentinel.core.kinds import AnyKind, Barrier, CommandTaken, Opening, Registration
+from sentinel.core.kinds import AnyKind, Barrier, CommandTaken, Deletion, Opening, Registration
 from sentinel.events import Asked
 from sentinel.hand import Hand
 from sentinel.keeper import How, Keeper, Kept
@@ -46,12 +46,15 @@ class Counter:
         stamp: Callable[[], Stamp],
         clock: Callable[[], float],
         open_barrier: Callable[[str | None, Leaf], bool],
+        seal_number: Callable[[str], str] | None = None,
+        sign: Callable[[bytes], tuple[str, str]] | None = None,
     ) -> None:
         self._keeper = keeper
         self._hand = hand
         self._place = place
         self._trusted_uids = trusted_uids
         self._token_of = token_of
+        self._seal_number, self._sign = seal_number, sign
         self._stamp = stamp
         self._clock = clock
         self._open_barrier = open_barrier
@@ -106,9 +109,11 @@ class Counter:
             lane=self._place.lane,
             direction=self._place.direction,
             token_of=self._token_of,
+            seal_number=self._seal_number,
+            sign=self._sign,
         )
         known = self._answers.get(act.request)
-        if known is not None and known[0] == act.entry:  # our answer was lost: the same answer, no second pulse
+        if known is not None and act.is_same_as(known[0]):  # our answer was lost: the same answer, no second pulse
             return known[1]
         answer = self._do(act)
         self._answers[act.request] = (act.entry, answer)
@@ -125,6 +130,10 @@ class Counter:
             entry = replace(entry, opened=False) if isinstance(entry, Registration) else entry
         kept = self._keeper.keep(entry, personal=act.personal, request=act.request)
         self._done = Done(entry=entry, opened=False)
+        if isinstance(entry, Deletion):
+            if kept.key is None:
+                raise Unavailable(f"the deletion could not be recorded ({kept.problem}); nothing was destroyed")
+            self._keeper.erase(entry)
         opens = opens_again(act, kept.before, self._stamp())
         if opens and not (moves and self._open_barrier(kept.key, Leaf.IN)):
             raise Unavailable("the entry is kept, but the barrier did not move; use the key switch")

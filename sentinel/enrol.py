@@ -10,18 +10,18 @@ import json
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from pathlib import Path
 
 from recognition.errors import FaceUnusable
-from sentinel import roster, site_evidence
+from sentinel import clocks, roster, site_evidence
 from sentinel.core.errors import DataError, SentinelError
 from sentinel.enrol_camera import WANTED, take_shots
 from sentinel.enrol_card import check_no_better, decoder_of, take_photo
 from sentinel.enrol_lines import RosterLine, read_line, read_rows, row_line
 from sentinel.enrol_report import Report
 from sentinel.enroller import Enroller, NoPictureServes
+from sentinel.keyroom import open_vault
 from sentinel.re_embed import renew_all, tell_renewed
 from sentinel.roster import CARD_PHOTO
 from sentinel.settings import Settings, find_config, load
@@ -68,7 +68,7 @@ class Desk:
 
 def _run(config: Path, args: argparse.Namespace) -> int:
     settings = load(config)
-    vault = Vault.open(settings.paths.secrets_dir, create=True)
+    vault = open_vault(settings, create=True)
     with roster.editing(settings.paths.roster):
         members = roster.load_all(settings.paths.roster, vault)
         enroller = Enroller(settings, vault, members, dry_run=args.dry_run)
@@ -104,7 +104,7 @@ def _given_lines(desk: Desk, enroller: Enroller, args: argparse.Namespace) -> Li
 
 
 def _stdin_lines() -> Lines:
-    today = date.today()
+    today = clocks.today()
     lines = enumerate(sys.stdin.buffer, 1)
     return ((number, partial(read_line, line, today)) for number, line in lines if line.strip())
 
@@ -122,7 +122,7 @@ def _one_line(desk: Desk, enroller: Enroller, read: ReadHere) -> Lines:
 
 def _line_with_shots(desk: Desk, enroller: Enroller, line: bytes) -> RosterLine:
     names = [f"shot {number + 1}" for number in range(WANTED)]
-    wanted = read_line(line, date.today(), pictures=names)  # what is wrong with it is told before anybody poses
+    wanted = read_line(line, clocks.today(), pictures=names)  # what is wrong with it is told before anybody poses
     say = partial(print, file=sys.stderr, flush=True)
     enroller.shots = take_shots(desk.settings.camera, enroller.ready(), say)
     return dataclasses.replace(wanted, pictures=tuple(enroller.shots))
@@ -134,7 +134,7 @@ def line_with_card(desk: Desk, enroller: Enroller, line: bytes) -> RosterLine:
     Raises: DataError, Unavailable, DriverError, as `take_photo` does. PortSettingsError, PhotoDecoderUnavailable.
     """
     name = "card photograph"
-    wanted = read_line(line, date.today(), pictures=[name])
+    wanted = read_line(line, clocks.today(), pictures=[name])
     check_no_better(desk.members.get(desk.vault.token(wanted.number)), enroller.ready().model)
     decoder, say = decoder_of(desk.settings.card), partial(print, file=sys.stderr, flush=True)
     enroller.shots = {name: take_photo(desk.settings.card, wanted.number, decoder, say)}
@@ -143,7 +143,7 @@ def line_with_card(desk: Desk, enroller: Enroller, line: bytes) -> RosterLine:
 
 
 def _csv_lines(args: argparse.Namespace) -> list[tuple[int, Callable[[], RosterLine]]]:
-    today, folder = date.today(), args.folder or args.csv.parent
+    today, folder = clocks.today(), args.folder or args.csv.parent
     try:
         rows = read_rows(args.csv.read_bytes(), args.encoding)
     except OSError as error:

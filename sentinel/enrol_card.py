@@ -6,7 +6,6 @@ The reader has one owner, so the gate is stopped meanwhile; the decoder is nativ
 import threading
 import time
 from collections.abc import Callable
-from datetime import date
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from drivers.readings import CardReading, Reading, Trouble
 from recognition.cardphoto import photo_face
 from recognition.errors import FaceUnusable
 from recognition.pipeline import Pipeline, Template
+from sentinel import clocks
 from sentinel.core.citizen import tidy_number
 from sentinel.core.errors import DataError, Unavailable
 from sentinel.device_settings import Card
@@ -95,7 +95,7 @@ def check_no_better(known: Member | None, model: str) -> None:
     Raises: DataError when this member has such templates of the model in use.
     """
     used = known.templates if known else ()
-    if any(one.model == model and one.source != CARD_PHOTO and one.holds_on(date.today()) for one in used):
+    if any(one.model == model and one.source != CARD_PHOTO and one.holds_on(clocks.today()) for one in used):
         raise DataError("this person has templates of better pictures; a card's photograph would take their place")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from recognition.errors import FaceUnusable
 from recognition.pipeline import Limits, Pipeline
-from sentinel import gallery_papers, roster
+from sentinel import clocks, gallery_papers, roster
 from sentinel.core.consent import ConsentGiven, expiry_of
 from sentinel.core.errors import DataError
 from sentinel.enrol_card import photo_template
@@ -128,7 +128,7 @@ class Enroller:
     def _candidates(self, line: RosterLine, consent: ConsentGiven) -> tuple[list[_Candidate], list[Note]]:
         found: list[_Candidate] = []
         notes: list[Note] = []
-        expires = line.expires or expiry_of(line.number, date.today(), self._settings.face.template_days)
+        expires = line.expires or expiry_of(line.number, clocks.today(), self._settings.face.template_days)
         for path in line.pictures or ():
             try:
                 shot = self.shots.get(path)

@@ -6,6 +6,7 @@ Disk work that nobody may wait for, in a thread of its own; the deciding thread 
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sentinel.events import PassesRead, RosterRead
 from sentinel.keeper import Keeper
 from sentinel.passes import issuers_mark, load_issuers
 from sentinel.settings import Settings
-from sync.errors import SyncError
+from sync.errors import SyncError, VaultError
 from sync.ledger import LedgerReader
 from sync.vault import Vault
 
@@ -30,12 +31,18 @@ class Files:
     """Look five times a second, read what changed, post it. `post` may be called from any thread."""
 
     def __init__(
-        self, settings: Settings, vault: Vault, keeper: Keeper, post: Callable[[RosterRead | PassesRead], None]
+        self,
+        settings: Settings,
+        vault: Vault,
+        keeper: Keeper,
+        post: Callable[[RosterRead | PassesRead], None],
+        today: Callable[[], date],
     ) -> None:
         self._settings = settings
         self._vault = vault
         self._keeper = keeper
         self._post = post
+        self._today = today
         self._roster_mark: Any = None
         self._roster_said: str | None = None  # None until the first look
         self._issuers_mark: Any = None
@@ -49,16 +56,19 @@ class Files:
             self._look_at_passes()
 
     def _look_at_roster(self) -> None:
-        path, alike = self._settings.paths.roster, self._settings.paths.alike
+        path, alike, today = self._settings.paths.roster, self._settings.paths.alike, self._today()
+        now: tuple[Any, Any] = (None, None)
         try:
-            now = roster.mark_of(path), stepup.mark_of(alike)
+            now = roster.mark_of(path, today), stepup.mark_of(alike)
             if self._roster_said != "" or now != self._roster_mark:
-                people = roster_reading.people(path, self._vault)
+                people = roster_reading.people(path, self._vault, today)
                 self._roster_mark = now
                 log.info("roster: %d people", len(people))
                 self._post(RosterRead(stepup.read(alike).marked(people)))
             self._roster_said = ""
         except (DataError, SyncError) as error:
+            if isinstance(error, VaultError) and roster.mark_of(path, today) != now[0]:
+                return  # its keys were destroyed under our eyes: somebody left, and the next look sees the new one
             if str(error) != self._roster_said:
                 log.error("the roster stays as it was: %s", error)
                 self._post(RosterRead(None, str(error)))

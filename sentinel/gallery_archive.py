@@ -2,9 +2,10 @@
 
     sentinel gallery 1⏎   4 bytes length of the header   header   ciphertext   64 bytes signature
 
-The header is JSON: how the key comes about, the nonce, the public key of the signer, the time. The ciphertext is
-AES-256-GCM over a JSON document, bound to everything before it. The signature is Ed25519 over everything before it,
-and is checked first: with a signer that the reader does not trust, nothing is derived, decrypted or parsed.
+The header is JSON: how the key comes about, the cipher, the nonce, the public key of the signer, the time. The
+ciphertext is AES-256-GCM (or what the site asks for, see `sync/ciphers.py`) over a JSON document, bound to everything
+before it. The signature is Ed25519 over everything before it, and is checked first: with a signer that the reader does
+not trust, nothing is derived, decrypted or parsed.
 """
 
 import base64
@@ -22,13 +23,13 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.consent import consent_as_json, consent_from_json
 from sentinel.core.errors import DataError, UsageError
 from sentinel.roster import RIGHTS, Figures, Member, Template, personal_of, rights_of
+from sync.ciphers import NUMBERS, decrypt, encrypt
 from sync.disk import write_whole
 from sync.entry import canonical
 
@@ -38,6 +39,7 @@ _KEY_BYTES, _NONCE_BYTES, _SALT_BYTES, _SIGNATURE_BYTES = 32, 12, 16, 64
 _SCRYPT_N = 2**16  # 64 MB and some 0.3 s on a small box, for each guess of an attacker too
 _SCRYPT_MOST_N = 2**20
 _LONGEST_HEADER = 4096
+_PORTABLE = "aes-256-gcm"
 _ID_CARD_PLACES = 18
 _TEMPLATE_ID = re.compile(r"[0-9a-f]{12}")
 
@@ -104,16 +106,18 @@ def write_archive(
     key: Ed25519PrivateKey,
     *,
     made_at: datetime,
+    cipher: str = "auto",
     random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> bytes:
-    """Return the archive of these members."""
+    """Return the archive of these members; `cipher` "auto" is AES, whatever this box is good at: others read it."""
     nonce, salt = random_bytes(_NONCE_BYTES), random_bytes(_SALT_BYTES)
+    name = _PORTABLE if cipher == "auto" else cipher
     by: dict[str, Any] = {"name": "key-file"}
     if secret.key is None:
         by = {"name": "scrypt", "n": _SCRYPT_N, "r": 8, "p": 1, "salt": salt.hex()}
     header = canonical(
         {
-            "cipher": "AES-256-GCM",
+            "cipher": name.upper(),
             "key": by,
             "made_at": made_at.astimezone(UTC).isoformat(timespec="seconds"),
             "nonce": nonce.hex(),
@@ -125,7 +129,7 @@ def write_archive(
         "pictures": {id_: base64.b64encode(data).decode() for id_, data in pictures.items()},
     }
     head = MAGIC + struct.pack(">I", len(header)) + header
-    body = head + AESGCM(_key_of(by, secret)).encrypt(nonce, canonical(document), head)
+    body = head + encrypt(NUMBERS[name], _key_of(by, secret), nonce, canonical(document), head)
     return body + key.sign(body)
 
 
@@ -159,10 +163,10 @@ def read_archive(data: bytes, secret: Secret, trusted: Collection[str]) -> Archi
     header, head, sealed = _opened(data, trusted)
     try:
         nonce = bytes.fromhex(header["nonce"])
-        plain = AESGCM(_key_of(header["key"], secret)).decrypt(nonce, sealed, head)
+        plain = decrypt(NUMBERS[header["cipher"].lower()], _key_of(header["key"], secret), nonce, sealed, head)
     except InvalidTag:
         raise DataError("the passphrase or key does not open this archive; ask whoever made it") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError("the archive's header is none of ours; use the program that wrote it") from error
     try:
         document = json.loads(plain)

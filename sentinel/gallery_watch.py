@@ -6,7 +6,7 @@ finished gallery between two pictures. Names and numbers stay sealed here: a fac
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from itertools import groupby
 from operator import itemgetter
@@ -16,6 +16,7 @@ import numpy as np
 
 from recognition.errors import GalleryMismatch, RecognitionError
 from recognition.gallery import Enrolled, Gallery
+from sentinel import clocks
 from sentinel.core.errors import DataError
 from sentinel.roster import Mark, mark_of
 from sentinel.roster_reading import vectors
@@ -61,8 +62,11 @@ def _id_bytes(id_: str) -> bytes:
 class GalleryWatch:
     """Look at the roster, and hand over a new gallery when another one was published."""
 
-    def __init__(self, path: Path, vault: Vault, model: str) -> None:
+    def __init__(
+        self, path: Path, vault: Vault, model: str, *, day: Callable[[], date] = clocks.today
+    ) -> None:
         self._path = path
+        self._day = day
         self._vault = vault
         self._model = model
         self._mark: Mark | object | None = _NEVER
@@ -93,10 +97,11 @@ class GalleryWatch:
         One that cannot be read leaves the gallery as it was and is tried again at the next look.
         """
         try:
-            mark = mark_of(self._path)
+            today = self._day()
+            mark = mark_of(self._path, today)
             if mark == self._mark:
                 return
-            gallery = read_gallery(self._path, self._vault, self._model)
+            gallery = read_gallery(self._path, self._vault, self._model, today)
         except (DataError, SyncError, RecognitionError) as error:
             if str(error) != self._said:
                 log.error("the gallery stays as it was: %s", error)

@@ -11,9 +11,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,21 +22,25 @@ from drivers.barrier import Barrier, BarrierLock
 from drivers.errors import BarrierBusy
 from drivers.readings import Leaf, Symptom, Trouble
 from recognition.readings import Claim
-from sentinel import BUILT, __version__, street_policy
+from sentinel import __version__, street_policy
+from sentinel.clocks import GateClock, trusted_stamps
 from sentinel.control import ControlServer, Peer
 from sentinel.core.admission import PassBook, Scope
 from sentinel.core.errors import Unavailable
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import Component, Health
+from sentinel.core.kinds import Clock
 from sentinel.core.model import Policy, Profile
 from sentinel.device_settings import THERMAL_VIDEO
 from sentinel.devices import Work, fitted, readers
 from sentinel.downroad import DownRoad
 from sentinel.downroad_acts import Acts
+from sentinel.erasure import Erasures
 from sentinel.events import Asked, DeviceFailed, Doze, Event
 from sentinel.files import Files, last_calibration
 from sentinel.hand import Hand
-from sentinel.keeper import Keeper
+from sentinel.keeper import How, Keeper
+from sentinel.keyroom import number_sealer, open_vault, signer
 from sentinel.lane import Lane
 from sentinel.life import liveness_rule
 from sentinel.passes import Issuers, PassDesk
@@ -47,14 +50,22 @@ from sentinel.rules import Rules, Times
 from sentinel.senses import Senses
 from sentinel.settings import Settings, find_config, load
 from sentinel.storage import Storage
-from sentinel.supervise import BeatingWire, Child, Worker, end_process, sd_notify, start_logging, stop_on_signals
+from sentinel.supervise import (
+    BeatingWire,
+    Child,
+    Worker,
+    end_process,
+    sd_notify,
+    start_logging,
+    stop_on_signals,
+    take_turns_quickly,
+)
 from sentinel.thermometer import thermometer_of
 from sentinel.wiring import pins_of
-from sync.errors import SyncError
-from sync.ledger import LedgerReader, LedgerWriter
+from sync.clockwatch import ClockWatch
+from sync.ledger import LedgerWriter
 from sync.salvage import CHECK_S
 from sync.stamp import now_stamp
-from sync.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +77,6 @@ ANSWER_S = 3.0  # how long a client waits for the deciding thread; the one-shot 
 VISION_SILENCE_S = 1.4  # pictures come ten times a second; with half a second of patience it is told within 2 s
 VISION_BEAT_S = 1.5  # six beats; a process that was stopped, whatever it was busy with, is told within 2 s
 VISION_START_S = 60.0  # the first start on a new box prepares the models
-FLOOR_ENTRIES = 500  # so far back is looked for one that was written under a trusted clock
 INBOX = 1000  # at 20 readings a second, most of a minute; a full inbox drops the newest reading and counts it
 SETTLE_S = 8.0  # until then a device that never spoke is starting, not broken
 
@@ -87,9 +97,14 @@ def serve(config: str | None) -> int:
     """Build the gate from its settings, run it until told to stop, and close it in order."""
     settings = street_policy.overlaid(load(find_config(config)))
     start_logging(settings.log.level)
+    take_turns_quickly()
     stop = stop_on_signals()
     with waited_lock(settings.paths.barrier_lock, stop) as held:
         if held:
+            if settings.paths.restoring.exists():
+                from sentinel.restoring import finish  # not once a year
+
+                finish(settings)
             with GateProcess(settings) as gate:
                 sd_notify("READY=1")
                 gate.run(stop)
@@ -123,7 +138,7 @@ class GateProcess:
         self._ours = frozenset((0, settings.paths.state_dir.stat().st_uid))
         self._inbox: queue.Queue[Event] = queue.Queue(INBOX)
         self._dropped = 0
-        self._vault = Vault.open(settings.paths.secrets_dir, create=True)
+        self._vault = open_vault(settings, create=True)
         self._keeper = Keeper(
             open_ledger=self._open_ledger,
             spool=settings.paths.spool,
@@ -131,8 +146,10 @@ class GateProcess:
             stamp=now_stamp,
             bound_s=settings.barrier.append_bound_s,
             storage=Storage.of(settings),
+            erasures=Erasures.of(settings, self._vault),
         )
         self._keeper.tend()
+        self._clock = GateClock(trusted_stamps(settings.paths.ledger), watch=ClockWatch())
         self._hand = Hand(self._open_barrier, lambda symptom, detail: self._lane.report(BARRIER, symptom, detail))
         self._lane = self._build_lane()
         self._vision = self._build_vision()
@@ -160,6 +177,7 @@ class GateProcess:
         next_chores = next_watchdog = 0.0
         while not stop.is_set():
             self._lane.turn(self._next_event())
+            self._clock.mind(self._keep_clock)
             now = time.monotonic()
             if now >= next_chores:
                 self._chores(now)
@@ -187,15 +205,15 @@ class GateProcess:
 
     def _build_lane(self) -> Lane:
         settings, here = self._settings, self._settings.gate
-        profile, trusted = Profile(settings.gate.profile), partial(clock_is_plausible, self._clock_floor())
+        profile = Profile(here.profile)
         limit = settings.temperature.limit_celsius if settings.gate.temperature else None
         rules = Rules(
-            policy=Policy(
-                profile=profile, temperature_limit_celsius=limit, lane=here.lane, direction=here.direction
-            ),
+            policy=Policy(profile=profile, temperature_limit_celsius=limit, lane=here.lane, direction=here.direction),
             place=Place(lane=here.lane, direction=here.direction, temperature_limit_celsius=limit),
             pulse_s=settings.barrier.pulse_s,
             exit_leaf=Leaf.OUT if settings.barrier.relay_out != "" else Leaf.IN,
+            seal_number=number_sealer(settings),
+            sign=signer(settings),
             trusted_uids=self._ours,
         )
         fuser = Fuser(
@@ -221,30 +239,19 @@ class GateProcess:
             people={},
             token_of=self._vault.token,
             tell_vision=self._tell_vision,
-            passes=self._pass_desk(trusted),
-            times=Times(today=lambda: datetime.now().astimezone().date(), clock_trusted=trusted, stamp=now_stamp),
+            passes=self._pass_desk(),
+            times=Times(today=self._clock.today, clock_trusted=self._clock.plausible, stamp=now_stamp),
         )
 
-    def _pass_desk(self, clock_trusted: Callable[[], bool]) -> PassDesk:
+    def _pass_desk(self) -> PassDesk:
         gate = self._settings.gate
         return PassDesk(
             scope=Scope.of(gate.street, gate.site, gate.gate),
             issuers=Issuers(keys={}),  # read by Files in a moment
             book=PassBook(complete=False),
             now_utc_s=time.time,
-            clock_trusted=clock_trusted,
+            clock_trusted=self._clock.plausible,
         )
-
-    def _clock_floor(self) -> datetime:
-        """The latest time that certainly has passed: this program was built, the last entry was written."""
-        try:
-            with LedgerReader(self._settings.paths.ledger) as reader:
-                stamps = [entry.stamp for entry in reader.newest(FLOOR_ENTRIES)]
-        except SyncError as error:
-            log.debug("no entry tells the time: %s", error)
-            return BUILT
-        walls = [datetime.fromtimestamp(stamp.wall_ns / 1e9, UTC) for stamp in stamps if stamp.clock_trusted]
-        return max([BUILT, *walls])
 
     def _build_vision(self) -> Child | None:
         settings = self._settings
@@ -263,7 +270,7 @@ class GateProcess:
 
     def _work(self) -> list[Work]:
         server = ControlServer(self._settings.paths.control_socket, self._answer)
-        files = Files(self._settings, self._vault, self._keeper, self._post)
+        files = Files(self._settings, self._vault, self._keeper, self._post, self._clock.today)
         return [
             ("control", server.run, lambda _error: None),
             ("files", files.run, lambda _error: None),
@@ -275,7 +282,7 @@ class GateProcess:
         settings, keeper = self._settings, self._keeper
         if settings.uplink.street_keys is None:
             return []
-        trusted = partial(clock_is_plausible, self._clock_floor())
+        trusted = self._clock.plausible
         acts = Acts(
             settings=settings,
             vault=self._vault,
@@ -326,6 +333,9 @@ class GateProcess:
         except queue.Empty:
             raise Unavailable("the deciding thread does not answer; the watchdog restarts the gate soon") from None
 
+    def _keep_clock(self, entry: Clock) -> bool:
+        return self._keeper.keep(entry).how != How.LOST
+
     # -- now and then -------------------------------------------------------------------------------------------------
 
     def _chores(self, now: float) -> None:
@@ -343,11 +353,6 @@ def run_vision(pipe: Connection, config: str) -> None:
     from sentinel import vision
 
     vision.run(wire, config)
-
-
-def clock_is_plausible(floor: datetime) -> bool:
-    """Tell whether a card's dates may be judged: the clock is synchronised, or not behind what certainly has passed."""
-    return now_stamp().clock_trusted or datetime.now(UTC) >= floor
 
 
 if __name__ == "__main__":

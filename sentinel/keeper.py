@@ -3,17 +3,19 @@
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sentinel.core.kinds import AnyKind, Passage, Registration, body_of
+from sentinel.core.kinds import AnyKind, Deletion, Passage, Registration, body_of
+from sentinel.erasure import Erasures
 from sentinel.storage import Storage
 from sync.entry import Draft, Entry, Stamp
 from sync.errors import LedgerDamaged, LedgerUnavailable, SyncError, VaultError
-from sync.ledger import LateAppend, LedgerWriter, Pending, key_day
+from sync.ledger import QUEUE_ENTRIES, LateAppend, LedgerWriter, Pending, key_day
 from sync.spool import import_spool, spool_append
 from sync.vault import Vault
 
@@ -82,9 +84,11 @@ class Keeper:
         bound_s: float,
         clock: Callable[[], float] = time.monotonic,
         storage: Storage | None = None,
+        erasures: Erasures | None = None,
     ) -> None:
         self._clock = clock
         self._storage = storage
+        self._erasures = erasures
         self._damaged = False  # until it is salvaged: nobody may open the file meanwhile
         self._suspect = False  # an append met damage: the file is looked at anew
         self._suspect_again = float("-inf")
@@ -96,6 +100,7 @@ class Keeper:
         self._ledger: LedgerWriter | None = None
         self._sealed_day = ""
         self._waiting: list[tuple[Draft, Pending, float]] = []  # told as late, and when
+        self._unspooled: deque[tuple[Draft, Stamp]] = deque()  # handed over while the ledger is away
         self._spool_said = ""
         self.problem: str | None = "the ledger is not open yet"  # None while the ledger takes entries
         self.late = 0
@@ -103,7 +108,7 @@ class Keeper:
     @property
     def queued(self) -> int:
         """How many entries wait for the disk."""
-        return self._ledger.queued if self._ledger else 0
+        return len(self._unspooled) + (self._ledger.queued if self._ledger else 0)
 
     @property
     def epoch(self) -> int | None:
@@ -120,6 +125,24 @@ class Keeper:
         """How many entries could not be kept and were not told of yet."""
         return self._storage.unkept if self._storage else 0
 
+    @property
+    def due(self) -> int:
+        """How many personal parts are there whose days are over."""
+        return self._erasures.due if self._erasures else 0
+
+    def erase(self, deletion: Deletion) -> None:
+        """Let a kept deletion be carried out by whoever calls `carry_out`."""
+        if self._erasures is not None:
+            self._erasures.add(deletion)
+
+    def carry_out(self) -> None:
+        """Carry out what `erase` was given. May take long: not for who decides.
+
+        Raises: SyncError; called again it goes on.
+        """
+        if self._erasures is not None and self._ledger is not None and self._ledger.alive:
+            self._erasures.tend(self._ledger)
+
     def tend(self) -> None:
         """Open the ledger when it is away, and look after what was told as late.
 
@@ -135,6 +158,7 @@ class Keeper:
 
         Sees to the ledger's room and salvages a damaged one, too. May take long: not for who decides.
         """
+        self._spool_handed_over()
         if self._storage is not None:
             self._storage.sync()
             self._damaged = self._damaged and not self._storage.salvage()
@@ -148,6 +172,7 @@ class Keeper:
             if self._storage is None or self._storage.has_room:
                 came = self._import_spool(ledger)
             self._ready_key(ledger)
+            self.carry_out()
             self._spool_said = ""
         except SyncError as error:
             if str(error) != self._spool_said:
@@ -163,6 +188,27 @@ class Keeper:
             return self._lose(draft, FULL)
         return self._append(draft) or self._spool_it(draft)
 
+    def hand_over(self, entry: AnyKind, *, request: str | None = None) -> Kept:
+        """Take an entry that nobody's way depends on, and return at once whatever the disk does.
+
+        It is queued in memory: in the ledger's writer, or, while the ledger is away, for the spool, which `bring_home`
+        writes. What must be durable before anything moves is for `keep`.
+        """
+        draft = draft_of(entry, None, request or f"own:{uuid.uuid4()}")
+        if self._storage is not None and not self._storage.takes(draft.kind):
+            return self._lose(draft, FULL)
+        stamp = self._stamp()
+        if self._ledger is not None and self.problem is None:
+            try:
+                self._waiting.append((draft, self._ledger.hand_over(draft, stamp=stamp), self._clock()))
+                return Kept(how=How.LATE)
+            except LedgerUnavailable as error:
+                self._is_away(str(error))
+        if len(self._unspooled) >= QUEUE_ENTRIES:
+            return self._lose(draft, STANDS_STILL)
+        self._unspooled.append((draft, stamp))
+        return Kept(how=How.LATE, problem=self.problem or "")
+
     def close(self, reason: str) -> None:
         """Write what is queued and end the epoch in order."""
         ledger, self._ledger = self._ledger, None
@@ -173,6 +219,9 @@ class Keeper:
             if not _is_kept(pending):
                 self._spool_it(draft)
         self._waiting.clear()
+        self._spool_handed_over()
+        while self._unspooled:
+            self._lose(self._unspooled.popleft()[0], STANDS_STILL)
         if self._storage is not None:
             self._storage.sync()
 
@@ -249,14 +298,28 @@ class Keeper:
         self.problem = None
         return Kept(how=How.DURABLE, key=str(entry.key), before=entry if entry.stamp != stamp else None)
 
+    def _spool_handed_over(self) -> None:
+        """Spool what was handed over while the ledger was away; what cannot be written yet waits in memory."""
+        while self._unspooled:
+            draft, stamp = self._unspooled[0]
+            try:
+                self._write_spool(draft, stamp)
+            except (OSError, SyncError) as error:
+                log.debug("%d entries wait for the spool: %s", len(self._unspooled), error)
+                return
+            self._unspooled.popleft()
+
     def _spool_it(self, draft: Draft) -> Kept:
-        if self._storage is not None and not self._storage.takes_spooled(draft.kind, self._spool):
-            return self._lose(draft, FULL)
         try:
-            spool_append(self._spool, spooled(draft), self._stamp(), self._vault)
+            self._write_spool(draft, self._stamp())
         except (OSError, SyncError) as error:
             return self._lose(draft, str(error))
         return Kept(how=How.SPOOLED, problem=self.problem or "")
+
+    def _write_spool(self, draft: Draft, stamp: Stamp) -> None:
+        if self._storage is not None and not self._storage.takes_spooled(draft.kind, self._spool):
+            raise LedgerUnavailable(FULL)
+        spool_append(self._spool, spooled(draft), stamp, self._vault)
 
     def _lose(self, draft: Draft, problem: str) -> Kept:
         log.error("an entry of kind %s could not be kept anywhere: %s", draft.kind, problem)

@@ -92,11 +92,11 @@ class Lane:
         self.passes = passes
         self._token_of = token_of
         self._counter = Counter(
-            keeper=keeper, hand=hand, place=rules.place, trusted_uids=rules.trusted_uids,
-            token_of=token_of, stamp=times.stamp, clock=times.mono, open_barrier=self._open,
+            keeper=keeper, hand=hand, place=rules.place, trusted_uids=rules.trusted_uids, token_of=token_of,
+            stamp=times.stamp, clock=times.mono, open_barrier=self._open,
+            seal_number=rules.seal_number, sign=rules.sign,
         )  # fmt: skip
-        self._tell_vision, self._dozing = tell_vision, False
-        self._times, self._clock = times, times.mono
+        self._tell_vision, self._dozing, self._times, self._clock = tell_vision, False, times, times.mono
         self._mode: Mode | None = None
         self._settled = False
         # As the barrier counts them, oldest first: the keys of the entries that gave them.
@@ -282,7 +282,7 @@ class Lane:
         uses_right = event.kind in (BarrierEventKind.PASSED, BarrierEventKind.TIMED_OUT)
         rights = self._rights[event.leaf]
         after = rights.popleft() if uses_right and rights else None
-        self._keeper.keep(BarrierEntry(event=event.kind, after=after, leaf=event.leaf))
+        self._keeper.hand_over(BarrierEntry(event=event.kind, after=after, leaf=event.leaf))
         if event.kind in _ALARMS:
             self._hand.show("red", buzz=3)
         if event.kind == BarrierEventKind.EXIT_BUTTON:
@@ -336,7 +336,7 @@ class Lane:
         )
         if decision.outcome == Outcome.OPEN and not self._hand.there:
             decision = replace(decision, outcome=Outcome.HOLD, reasons=(Reason.BARRIER_AWAY, *decision.reasons))
-        entry = passage_of(attempt, decision, self._rules.place, self.mode, now)
+        entry = passage_of(attempt, decision, self._rules.place, self.mode, now, self._rules.seal_number)
         kept = self._keeper.keep(entry, personal=personal_of(attempt, decision))
         log.info(
             "passage %s: %s by %s because %s, %d ms",
@@ -362,7 +362,7 @@ class Lane:
         if moved:
             self._rights[leaf].append(right)
         else:  # what was decided stays as it was written; what the barrier then did is an entry of its own
-            self._keeper.keep(BarrierEntry(event="not-moved", after=right))
+            self._keeper.hand_over(BarrierEntry(event="not-moved", after=right))
         return moved
 
     # -- health -------------------------------------------------------------------------------------------------------
@@ -373,11 +373,11 @@ class Lane:
     def _keep_change(self, change: Change) -> None:
         if change.opened:
             log.warning("%s: %s (%s)", change.component, change.symptom, change.detail)
-            self._keeper.keep(Fault(device=change.component, symptom=change.symptom, detail=change.detail))
+            self._keeper.hand_over(Fault(device=change.component, symptom=change.symptom, detail=change.detail))
         else:
             log.info("%s works again after %.1f s", change.component, change.lasted_s or 0.0)
             lasted_s = round(change.lasted_s or 0.0, 1)
-            self._keeper.keep(Repair(device=change.component, symptom=change.symptom, lasted_s=lasted_s))
+            self._keeper.hand_over(Repair(device=change.component, symptom=change.symptom, lasted_s=lasted_s))
 
     def _follow_mode(self) -> None:
         mode, because = self._standing()
@@ -388,4 +388,4 @@ class Lane:
         if before == mode:
             return
         log.warning("mode %s%s", mode, f" because of {', '.join(because)}" if because else "")
-        self._keeper.keep(ModeChange(mode=mode, before=before or "starting", because=because))
+        self._keeper.hand_over(ModeChange(mode=mode, before=before or "starting", because=because))

@@ -24,10 +24,12 @@ from drivers.errors import BarrierBusy, DriverError
 from sentinel import __version__
 from sentinel.byhand import HandAct, hand_act, opens_again
 from sentinel.control import Peer, ask, line_of, parse, peer_of, read_line, refusal
-from sentinel.core.errors import Unavailable, UsageError, is_expected
+from sentinel.core.errors import NotPermitted, SentinelError, Unavailable, UsageError, is_expected
 from sentinel.core.kinds import Barrier as BarrierEntry
-from sentinel.core.kinds import Consent, GalleryMove, TemplateChange
+from sentinel.core.kinds import Consent, Deletion, GalleryMove, TemplateChange
+from sentinel.erasure import Erasures
 from sentinel.keeper import Keeper, draft_of, spooled
+from sentinel.keyroom import number_sealer, open_vault, signer
 from sentinel.settings import Settings, find_config, load
 from sentinel.storage import Storage
 from sentinel.wiring import pins_of
@@ -88,6 +90,8 @@ def serve(
 
     Raises: Unavailable when neither the gate answers nor the barrier is free. UsageError for a wrong request.
     """
+    if request["verb"] == "delete" and peer.uid not in (0, os.getuid()):
+        raise NotPermitted("who may open the barrier may not delete; run sentinelctl retention as the gate's user")
     lock = BarrierLock(settings.paths.barrier_lock)
     give_up = time.monotonic() + PATIENCE_S
     while True:
@@ -108,6 +112,7 @@ def serve(
                 ) from busy
             continue
         afterwards.enter_context(lock)
+        _end_restore(settings)
         return _do_it(request, peer, settings, afterwards)
 
 
@@ -122,10 +127,22 @@ def _keep_unopened(request: Mapping[str, Any], peer: Peer, settings: Settings) -
     return " (the registration is kept)"
 
 
+def _end_restore(settings: Settings) -> None:
+    """End a restore of a backup that somebody died over, before its files are used; a person is let through anyway."""
+    if settings.paths.restoring.exists():
+        from sentinel.restoring import finish  # not once a year, and this process starts in a blink
+
+        try:
+            finish(settings)
+        except (OSError, ValueError) as error:
+            log.error("a restore could not be ended: %s; run: sentinelctl backup restore", error)
+
+
 def _vault(settings: Settings) -> Vault | None:
     try:
-        return Vault.open(settings.paths.secrets_dir, create=True)
-    except SyncError as error:  # who it was cannot be kept then; that somebody was let through, and by whom, can
+        return open_vault(settings, create=True)
+    except (SyncError, SentinelError) as error:
+        # Who it was cannot be kept then; that somebody was let through, and by whom, can.
         log.error("the vault cannot be opened: %s; the entry is kept without its personal part", error)
         return None
 
@@ -138,6 +155,8 @@ def _act(request: Mapping[str, Any], peer: Peer, settings: Settings, vault: Vaul
         lane=settings.gate.lane,
         direction=settings.gate.direction,
         token_of=vault.token if vault else None,
+        seal_number=number_sealer(settings),
+        sign=signer(settings) if vault else None,
     )
 
 
@@ -153,6 +172,7 @@ def _do_it(
         stamp=now_stamp,
         bound_s=settings.barrier.append_bound_s,
         storage=Storage.of(settings),
+        erasures=Erasures.of(settings, vault) if vault else None,
     )
     afterwards.callback(keeper.close, "one-shot done")
     try:
@@ -182,8 +202,12 @@ def _keep_and_pulse(
             keeper.keep(BarrierEntry(event="not-moved", after=kept.key))
             kept_but = f"the entry is kept, but the barrier did not move ({error}); use the key switch"
             raise Unavailable(kept_but) from error
-    elif isinstance(act.entry, Consent | TemplateChange | GalleryMove) and kept.key is None:
-        raise Unavailable(f"the {act.entry.KIND} could not be recorded ({kept.problem}); the roster stays as it was")
+    elif isinstance(act.entry, Consent | TemplateChange | GalleryMove | Deletion):
+        if kept.key is None:
+            raise Unavailable(f"the {act.entry.KIND} could not be recorded ({kept.problem}); nothing was changed")
+        if isinstance(act.entry, Deletion):
+            keeper.erase(act.entry)
+            afterwards.callback(keeper.carry_out)  # before the ledger is closed; whoever asked looks when it is done
     return {"ok": True, "key": kept.key, "kept": kept.how, "opened": opens, "by": "one-shot"}
 
 

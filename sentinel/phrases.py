@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from sentinel.condition import Finding
+from sentinel.condition import Finding, Line
 from sentinel.i18n import has_text, remedy, text
 
 _WHAT = ("status.what", "component", "mode")
 _CODES = ("method", "reason", "symptom", "status.code")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_TIME_MARKS = {"stamped": "", "corrected": "~", "bounds": ">", "unknown": "?"}
 _SECOND_NS = 1_000_000_000
 
 
@@ -92,6 +93,16 @@ def clock(wall_ns: int, now_ns: int) -> str:
     """Return the local time of an entry: the time alone today, the date before it on other days."""
     then = local(wall_ns)
     return then.strftime("%H:%M:%S" if then.date() == local(now_ns).date() else "%m-%d %H:%M:%S")
+
+
+def line_clock(line: Line, now_ns: int) -> str:
+    """Return the local time of a line with the mark of its kind: none, ~ corrected, > not before, ? nobody knows."""
+    return clock(line.wall_ns, now_ns) + time_mark(line)
+
+
+def time_mark(line: Line) -> str:
+    """Return the mark behind a line's time."""
+    return _TIME_MARKS.get(line.time, "" if line.clock_trusted else "?")
 
 
 def person(token: str | None) -> str:

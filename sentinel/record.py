@@ -1,5 +1,6 @@
 """Write down a judged attempt: every figure that the decision stood on, and apart from it who it was."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,16 @@ class Place:
     temperature_limit_celsius: float | None
 
 
-def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, now: float) -> Passage:
-    """Return the ledger's view of a judged attempt: every figure that the decision stood on, and nobody's name."""
+def passage_of(
+    attempt: Attempt, decision: Decision, place: Place, mode: str, now: float,
+    seal_number: Callable[[str], str] | None = None,
+) -> Passage:  # fmt: skip
+    """Return the ledger's view of a judged attempt: every figure that the decision stood on, and nobody's name.
+
+    `seal_number` is there where the street's policy asks for ID numbers: only the street opens what it returns.
+    """
     face, card = attempt.face, attempt.card
+    number = number_of(attempt, decision)
     shown = attempt.shown.read if attempt.shown and isinstance(attempt.shown.read, Pass) else None
     compared = face and (face.claimed or face.identified)
     return Passage(
@@ -31,6 +39,7 @@ def passage_of(attempt: Attempt, decision: Decision, place: Place, mode: str, no
         direction=place.direction,
         mode=mode,
         person=decision.person.token if decision.person else None,
+        person_sealed=seal_number(number) if seal_number and number else None,
         card_kind=card.kind if card else None,
         temperature=decision.temperature_state,
         temperature_limit_celsius=place.temperature_limit_celsius,
@@ -92,6 +101,11 @@ def _matched(compared: Candidate | None, decision: Decision) -> str | None:
     if compared is None or decision.person is None or compared.person != decision.person.token:
         return None
     return (compared.template or None) if compared.reached else None
+
+
+def number_of(attempt: Attempt, decision: Decision) -> str:
+    """Return whose ID number it is, as far as anybody knows; "" when nobody does."""
+    return attempt.card.number if attempt.card else decision.person.number if decision.person else ""
 
 
 def personal_of(attempt: Attempt, decision: Decision) -> dict[str, Any] | None:

@@ -62,11 +62,16 @@ def shipped(name: str) -> Path:
     return checkout if checkout.is_file() else Path(sys.prefix) / "share" / "sentinel" / name
 
 
-def free_port() -> int:
-    """Return a port of the loopback that is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def held_port() -> socket.socket:
+    """Return a socket that keeps a free port of the loopback until it is closed.
+
+    Nobody is given the port meanwhile, also not while its server is killed and started again; a server that is told
+    the number may listen on it, for it reuses addresses as this socket does.
+    """
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    return sock
 
 
 class Rehearsal:
@@ -88,7 +93,8 @@ class Rehearsal:
         self._devices = dict(devices or {})
         self.directory = directory.resolve()
         self.models_dir = models_dir.resolve()
-        self.broker_port, self.console_port = free_port(), free_port()
+        self._ports = held_port(), held_port()
+        self.broker_port, self.console_port = (int(held.getsockname()[1]) for held in self._ports)
         self.config = self.directory / "gate.toml"
         self.store = self.directory / "street.db"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -102,6 +108,8 @@ class Rehearsal:
 
     def __exit__(self, *_exc: object) -> None:
         self.stop_all()
+        for held in self._ports:
+            held.close()
 
     # -- processes ----------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ def status_answer(lane: Lane, keeper: Keeper, *, started_mono: float, dropped: i
             "queued": keeper.queued,
             "fill": round(keeper.fill, 3),
             "unkept": keeper.unkept,
+            "due": keeper.due,
         },
         "dropped_readings": dropped,
         "junk_bytes": dict(lane.junk_bytes),

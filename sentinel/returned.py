@@ -5,10 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sync import stick
 from sync.cursor import Cursor, Spans
 from sync.errors import IdentityError, WireError
-from sync.identity import load_believed
 from sync.topics import Gate
 
 log = logging.getLogger(__name__)
@@ -27,9 +25,12 @@ class Returned:
 
         Raises: LedgerUnavailable when it cannot be noted now; the file stays and is read again.
         """
-        if self._street_keys is None:
+        if self._street_keys is None or not (waiting := sorted(self._folder.glob("*.receipts"))):
             return
-        for path in sorted(self._folder.glob("*.receipts")):
+        from sync import stick  # imported here: they load a library of 8 MB that a box with a network never needs
+        from sync.identity import load_believed
+
+        for path in waiting:
             try:
                 receipts = stick.read_receipts(path, self._gate, load_believed(self._street_keys))
             except (WireError, IdentityError) as error:

@@ -1,7 +1,8 @@
 """Keep `roster.db`: who may pass, and the face templates of those who agreed to one.
 
 The file is a snapshot: it is never edited, but built beside and published by rename, so that a reader sees the old
-roster or the new one, whole. Names, numbers and templates are sealed by the vault; what is readable without a key is
+roster or the new one, whole. Names, numbers and templates are sealed by the vault, each person's under keys of their
+own, which are destroyed when the person leaves; what is readable without a key is
 a keyed token, yes or no, and when which template was made. Vectors leave this module as bytes, for only the vision
 process can use them.
 
@@ -12,39 +13,27 @@ process can use them.
 import fcntl
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from sentinel import clocks
 from sentinel.core.citizen import mask_number
 from sentinel.core.consent import ConsentGiven, consent_as_json, consent_from_json
 from sentinel.core.errors import DataError
 from sentinel.core.model import Person
 from sentinel.core.rights import Window, windows_as_json, windows_from_json
-from sync.disk import sync_folder
+from sentinel.roster_file import PERSON, PICTURE, SCHEMA_VERSION, TEMPLATE, begun, keys_used, take_the_name
+from sync.entry import canonical
 from sync.vault import Vault
 
+Seal = Callable[[str, bytes], bytes]  # under the key of this name
+
 CARD_PHOTO = "card-photo"  # the source of a template from the photograph on a card, which names nobody alone
-SCHEMA_VERSION = 2
-_TEMPLATE = """token TEXT NOT NULL REFERENCES people(token), model TEXT NOT NULL,
-    vector BLOB NOT NULL, vector_key TEXT NOT NULL, consent TEXT NOT NULL, made_at TEXT NOT NULL,
-    id TEXT NOT NULL, source TEXT NOT NULL, quality TEXT, expires TEXT, picture INTEGER NOT NULL"""
-# The quarantine is a table of its own: whoever reads only `templates`, a program of yesterday too, never uses it.
-_SCHEMA = f"""
-CREATE TABLE people (
-    token TEXT PRIMARY KEY, personal BLOB NOT NULL, personal_key TEXT NOT NULL,
-    allowed INTEGER NOT NULL, valid_until TEXT
-);
-CREATE TABLE templates ({_TEMPLATE});
-CREATE TABLE quarantine ({_TEMPLATE}, why TEXT NOT NULL, other TEXT);
-CREATE TABLE pictures (id TEXT PRIMARY KEY, picture BLOB NOT NULL, picture_key TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX templates_of ON templates(token);
-"""
 _COLUMNS = {
     1: "token, model, vector, vector_key, consent, made_at, NULL, '', NULL, NULL, 0",
     2: "token, model, vector, vector_key, consent, made_at, id, source, quality, expires, picture",
@@ -105,6 +94,7 @@ class Member:
         return Person(
             token=self.token,
             name=self.name,
+            number=self.number,
             number_masked=mask_number(self.number),
             allowed=self.allowed,
             has_face=bool(self.templates),
@@ -124,8 +114,8 @@ class Mark:
     day: date
 
 
-def mark_of(path: Path) -> Mark | None:
-    """Return the mark of the published roster, or None while there is none.
+def mark_of(path: Path, day: date | None = None) -> Mark | None:
+    """Return the mark of the published roster on a day (None: today), or None while there is none.
 
     Raises: DataError when the disk does not say.
     """
@@ -135,7 +125,7 @@ def mark_of(path: Path) -> Mark | None:
         return None
     except OSError as error:
         raise DataError(f"{path} cannot be looked at ({error}); check the disk and its permissions") from error
-    return Mark(stat.st_ino, stat.st_mtime_ns, date.today())
+    return Mark(stat.st_ino, stat.st_mtime_ns, day or clocks.today())
 
 
 def load(path: Path, vault: Vault, *, templates: bool = True, day: date | None = None) -> dict[str, Member]:
@@ -145,7 +135,7 @@ def load(path: Path, vault: Vault, *, templates: bool = True, day: date | None =
 
     Raises: DataError when the file cannot be read. VaultError when its keys are gone.
     """
-    return _load(path, vault, with_vectors=templates, day=day or date.today())
+    return _load(path, vault, with_vectors=templates, day=day or clocks.today())
 
 
 def load_all(path: Path, vault: Vault, *, vectors: bool = True) -> dict[str, Member]:
@@ -302,33 +292,18 @@ def publish(
 ) -> None:
     """Replace the roster by these members: built beside, synced, then renamed over the old one.
 
-    Pictures of templates that stay are carried over as they are sealed; those of templates that are gone go too.
+    Pictures of templates that stay are carried over as they are sealed; those of templates that are gone go too. Then
+    the keys that nothing published needs any more are destroyed: for whoever is gone, that is the deletion.
     """
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
-    day = datetime.now(UTC).date().isoformat()
+    seal = vault.sealer(_key_names(members.values(), new_pictures or {}))
     with closing(begun(fresh)) as db, db:
         for member in members.values():
-            _insert(db, member, vault, day)
-        _insert_pictures(db, path, members, vault, day, new_pictures or {})
-    rename_whole(fresh, path)
-
-
-def begun(fresh: Path) -> sqlite3.Connection:
-    """Return a new, empty roster file; it can read others beside it."""
-    db = sqlite3.connect(f"file:{fresh}", uri=True)
-    db.executescript(_SCHEMA)
-    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    return db
-
-
-def rename_whole(fresh: Path, path: Path) -> None:
-    """Make a finished file durable and give it the roster's name."""
-    with open(fresh, "rb") as file:
-        os.fsync(file.fileno())
-    os.chmod(fresh, 0o640)
-    os.replace(fresh, path)
-    sync_folder(path.parent)
+            _insert(db, member, seal)
+        _insert_pictures(db, path, members, seal, new_pictures or {})
+        used = keys_used(db)
+    take_the_name(fresh, path, vault, used)
 
 
 def schema_of(path: Path) -> int:
@@ -343,17 +318,28 @@ def schema_of(path: Path) -> int:
         raise DataError(f"{path} is no roster ({error}); restore it: sentinelctl people add --from FILE") from error
 
 
-def sealed_row(member: Member, vault: Vault, day: str) -> tuple[str, bytes, str, int, str | None]:
+def _key_names(members: Iterable[Member], pictures: Mapping[str, bytes]) -> Iterator[str]:
+    for member in members:
+        yield f"{PERSON}/{member.token}"
+        templates = (*member.templates, *member.quarantined)
+        if templates:
+            yield f"{TEMPLATE}/{member.token}"
+        if any(template.id in pictures for template in templates):
+            yield f"{PICTURE}/{member.token}"
+
+
+def sealed_row(member: Member, seal: Seal) -> tuple[str, bytes, str, int, str | None]:
     """Return the row of `people` for a member."""
-    key, sealed = vault.seal(personal_of(member), "roster", day)
+    key = f"{PERSON}/{member.token}"
     until = member.valid_until.isoformat() if member.valid_until else None
-    return member.token, sealed, key, int(member.allowed), until
+    return member.token, seal(key, canonical(personal_of(member))), key, int(member.allowed), until
 
 
-def _insert(db: sqlite3.Connection, member: Member, vault: Vault, day: str) -> None:
-    db.execute("INSERT INTO people VALUES (?, ?, ?, ?, ?)", sealed_row(member, vault, day))
+def _insert(db: sqlite3.Connection, member: Member, seal: Seal) -> None:
+    db.execute("INSERT INTO people VALUES (?, ?, ?, ?, ?)", sealed_row(member, seal))
     for template in (*member.templates, *member.quarantined):
-        key, vector = vault.seal_bytes(template.vector, "template", day)
+        key = f"{TEMPLATE}/{member.token}"
+        vector = seal(key, template.vector)
         row = (
             member.token, template.model, vector, key, template.consent, template.made_at, template.id, template.source,
             json.dumps(asdict(template.quality)) if template.quality else None,
@@ -365,18 +351,17 @@ def _insert(db: sqlite3.Connection, member: Member, vault: Vault, day: str) -> N
 
 
 def _insert_pictures(
-    db: sqlite3.Connection, old: Path, members: Mapping[str, Member], vault: Vault, day: str, new: Mapping[str, bytes]
+    db: sqlite3.Connection, old: Path, members: Mapping[str, Member], seal: Seal, new: Mapping[str, bytes]
 ) -> None:
-    ids = [
-        template.id
+    ids = {
+        template.id: f"{PICTURE}/{member.token}"
         for member in members.values()
         for template in (*member.templates, *member.quarantined)
         if template.has_picture
-    ]
+    }
     if old.exists():
         carried = _sealed_pictures(old, (id_ for id_ in ids if id_ not in new))
         db.executemany("INSERT INTO pictures VALUES (?, ?, ?)", carried)
-    for id_ in ids:
+    for id_, key in ids.items():
         if id_ in new:
-            key, sealed = vault.seal_bytes(new[id_], "picture", day)
-            db.execute("INSERT INTO pictures VALUES (?, ?, ?)", (id_, sealed, key))
+            db.execute("INSERT INTO pictures VALUES (?, ?, ?)", (id_, seal(key, new[id_]), key))

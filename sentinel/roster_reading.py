@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from sentinel import clocks
 from sentinel.core.citizen import mask_number
 from sentinel.core.errors import DataError
 from sentinel.core.model import Person
@@ -58,6 +59,7 @@ def _person(token: str, known: dict[str, Any], allowed: bool, until: str | None,
     return Person(
         token=token,
         name=known["name"],
+        number=known["number"],
         number_masked=mask_number(known["number"]),
         allowed=allowed,
         has_face=by_card is not None,
@@ -91,7 +93,7 @@ def vectors(path: Path, vault: Vault, model: str, day: date | None = None) -> It
 def _used(db: sqlite3.Connection, day: date | None) -> tuple[str, dict[str, str]]:
     """Return which templates are used on a day, in SQL; rosters of schema 1 know no expiry."""
     lasting = "(expires IS NULL OR expires >= :day)" if "expires" in _columns(db) else "true"
-    return lasting, {"day": (day or date.today()).isoformat()}
+    return lasting, {"day": (day or clocks.today()).isoformat()}
 
 
 def _id(db: sqlite3.Connection) -> str:

@@ -20,6 +20,8 @@ class Rules:
     place: Place
     pulse_s: float
     exit_leaf: Leaf  # the one that the exit button opens
+    seal_number: Callable[[str], str] | None = None  # for the street alone, where its policy asks for ID numbers
+    sign: Callable[[bytes], tuple[str, str]] | None = None  # a deletion, as this gate
     trusted_uids: frozenset[int]  # whose word about the operator's name is taken: our own user and root
 
 

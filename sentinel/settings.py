@@ -79,6 +79,7 @@ class Paths:
     alike = _Under("state_dir", "alike.json")
     spool = _Under("state_dir", "spool.jsonl")
     barrier_lock = _Under("state_dir", "barrier.lock")
+    restoring = _Under("state_dir", "restore.ready")
     control_socket = _Under("run_dir", "control.sock")
     manual_socket = _Under("run_dir", "manual.sock")
     uplink_health = _Under("run_dir", "uplink.json")
@@ -115,6 +116,16 @@ class Retention:
     fault_days: int = setting(least=1, most=3650, unit="days", example="365", why=STREET_SETS_IT)
     # The lower limit: the Cybersecurity Law, article 21 (3), keeps logs for six months at least.
     audit_days: int = setting(least=180, most=3650, unit="days", example="365", why=STREET_SETS_IT)
+    # False: what is due is told in the status, and a person looks at it first: sentinelctl retention run.
+    automatic: bool = setting(False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """How personal data is sealed."""
+
+    # auto: AES where the processor has instructions for it; sm4-gcm: sites under GB/T 39786. The old always opens.
+    cipher: str = setting("auto", choices=("auto", "aes-256-gcm", "chacha20-poly1305", "sm4-gcm"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +134,15 @@ class Storage:
 
     # 1024 MB hold about half a million passages, a year of a busy gate; 5 % more are a reserve for who passed.
     quota_mb: int = setting(1024, least=16, most=65_536, unit="MB")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """Where backups go, how often, and how many stay."""
+
+    folder: Path | None = setting(None)  # on another medium than state_dir; None: no backups
+    interval_hours: int = setting(24, least=1, most=168, unit="h")
+    generations: int = setting(7, least=2, most=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +208,8 @@ class Uplink:
     cert_file: Path | None = setting(None)
     key_file: Path | None = setting(None)
     street_keys: Path | None = setting(None)  # whose receipts, rosters, policies and commands are believed
+    # sealed: beside the keyed token the number itself goes along, which only the street's private key opens.
+    id_number: str = setting("token", choices=("token", "sealed"))
     keepalive_s: int = setting(30, least=5, most=300, unit="s")
     batch_entries: int = setting(200, least=1, most=1000, unit="entries")
     batch_bytes: int = setting(64_000, least=4_000, most=128_000, unit="bytes")  # every broker takes 128 kB
@@ -219,7 +241,9 @@ class Settings:
     temperature: Temperature
     faults: Faults
     retention: Retention
+    vault: Vault
     storage: Storage
+    backup: Backup
     card: Card
     thermal: Thermal
     camera: Camera
@@ -306,6 +330,11 @@ def _clashes(tables: Mapping[str, Any]) -> Iterator[Clash]:
         yield Clash(
             keys=("uplink.username", "uplink.password_file"),
             line="[uplink] password_file is given without a username; add username",
+        )
+    if uplink.id_number == "sealed" and uplink.street_keys is None:
+        yield Clash(
+            keys=("uplink.id_number", "uplink.street_keys"),
+            line='[uplink] id_number = "sealed": for whom is not said; add street_keys, or write "token"',
         )
     if (uplink.ca_file or uplink.cert_file) and str(uplink.broker).startswith("mqtt://"):
         yield Clash(

@@ -33,6 +33,7 @@ from sentinel.condition import (
 from sentinel.core.errors import Unavailable
 from sentinel.settings import Settings
 from sync.cursor import Cursor
+from sync.dating import Dated, Dating, Quality, dating_of
 from sync.entry import Entry, Key, entry_hash
 from sync.errors import SyncError
 from sync.gapped import Gaps, chain_breaks
@@ -53,6 +54,8 @@ class LedgerView(Protocol):
     def epochs(self) -> Sequence[Any]: ...
     def newest(self, limit: int, kind: str | None = None) -> Sequence[Entry]: ...
     def gaps(self) -> Gaps: ...
+    def ends(self) -> Sequence[Entry]: ...
+    def of_kind(self, kind: str, epochs: Iterable[int]) -> Sequence[Entry]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +82,9 @@ def gather(settings: Settings, sources: Sources | None = None) -> Status:
         with sources.open_ledger(paths.ledger) as reader:
             newest = sorted(reader.newest(_TAIL), key=lambda entry: entry.key, reverse=True)
             ledger = ledger_facts(reader, newest)
-            last = tuple(line_of(entry) for entry in newest[:_LAST])
-            waiting = waiting_holds(newest, now_ns)
+            dating = dating_of(reader, (entry.stamp for entry in newest))
+            last = tuple(line_of(entry, dating.when(entry.stamp)) for entry in newest[:_LAST])
+            waiting = waiting_holds(newest, now_ns, dating)
             today = today_of(reader, midnight_ns(now_ns))
             balance = balance_of(reader, paths.uplink_db, sources, now_ns)
     except SyncError as error:
@@ -115,6 +119,7 @@ def ask_gate(socket_path: Path, sources: Sources) -> Process:
         queued=int(ledger.get("queued", 0)),
         ledger_fill=float(ledger.get("fill", 0.0)),
         unkept=int(ledger.get("unkept", 0)),
+        due=int(ledger.get("due", 0)),
     )
 
 
@@ -162,29 +167,32 @@ def chain_problem(newest: Sequence[Entry], gaps: Gaps | None = None) -> str | No
     return None
 
 
-def line_of(entry: Entry) -> Line:
+def line_of(entry: Entry, dated: Dated | None = None) -> Line:
     """Return an entry in one line of codes, the same for the command line and the page."""
     data = entry.data
     what, codes = _SUMMARIES.get(entry.kind, _summary_of_unknown)(data)
+    dated = dated or Dating(()).when(entry.stamp)
     return Line(
-        key=str(entry.key), kind=entry.kind, wall_ns=entry.stamp.wall_ns, clock_trusted=entry.stamp.clock_trusted,
+        key=str(entry.key), kind=entry.kind, wall_ns=dated.wall_ns, clock_trusted=entry.stamp.clock_trusted,
         what=str(what or ""), codes=tuple(str(code) for code in codes if code), person=data.get("person"),
+        time=dated.quality,
     )  # fmt: skip
 
 
-def waiting_holds(newest: Iterable[Entry], now_ns: int) -> tuple[Waiting, ...]:
+def waiting_holds(newest: Iterable[Entry], now_ns: int, dating: Dating | None = None) -> tuple[Waiting, ...]:
     """Return who was held lately and not yet registered, the longest waiting first."""
-    newest = list(newest)
+    newest, dating = list(newest), dating or Dating(())
     answered = {entry.data.get("after") for entry in newest if entry.kind == "registration"}
     waiting = []
     for entry in newest:
-        age_s = max(0.0, (now_ns - entry.stamp.wall_ns) / _SECOND_NS)
+        wall_ns = dating.when(entry.stamp).wall_ns
+        age_s = max(0.0, (now_ns - wall_ns) / _SECOND_NS)
         held = entry.kind == "passage" and entry.data.get("outcome") == "hold"
         if held and age_s <= HOLD_WAITS_S and str(entry.key) not in answered:
             waiting.append(
                 Waiting(
                     key=str(entry.key),
-                    wall_ns=entry.stamp.wall_ns,
+                    wall_ns=wall_ns,
                     age_s=age_s,
                     reasons=tuple(entry.data.get("reasons", ())),
                     person=entry.data.get("person"),
@@ -217,12 +225,14 @@ def balance_of(reader: Any, path: Path, sources: Sources, now_ns: int) -> Balanc
             spans = reader.epochs()
             sums = cursor.balance(spans)
             oldest = _oldest_open(cursor, spans)
+            entry = reader.get(oldest) if oldest else None
+            at = dating_of(reader, [entry.stamp]).when(entry.stamp) if entry else None
     except SyncError as error:
         return Balance(known=False, problem=str(error))
-    entry = reader.get(oldest) if oldest else None
+    dated = at is not None and at.quality is not Quality.UNKNOWN  # it does not wait since 1970
     return Balance(
         known=True, appended=sums.appended, receipted=sums.receipted, refused=sums.refused, pending=sums.pending,
-        oldest_pending_s=max(0.0, (now_ns - entry.stamp.wall_ns) / _SECOND_NS) if entry else None, holds=sums.holds,
+        oldest_pending_s=max(0.0, (now_ns - at.wall_ns) / _SECOND_NS) if at and dated else None, holds=sums.holds,
     )  # fmt: skip
 
 
@@ -281,6 +291,8 @@ _SUMMARIES: dict[str, Callable[[Mapping[str, Any]], tuple[Any, tuple[Any, ...]]]
     "pruned": lambda data: (data.get("entries"), ()),
     "salvage": lambda data: (data.get("lost"), (data.get("aside"),)),
     "unkept": lambda data: (data.get("total"), ()),
+    "deletion": lambda data: (data.get("total"), (data.get("reason"),)),
+    "clock": lambda data: (f"clock-{data.get('why')}", ()),
 }
 
 

@@ -17,10 +17,12 @@ from sync import salvage
 from sync.cursor import Cursor
 from sync.entry import Draft, Entry, Key, Stamp
 from sync.errors import SyncError
+from sync.identity import load_believed
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.prune import choose
+from sync.receipts import Proved
 from sync.room import FULL_FILL, PRUNE_FILL, PRUNED_FILL, WARN_FILL, Ballast
-from sync.stamp import now_stamp
+from sync.stamp import known_time, now_stamp
 from sync.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Storage:
         uplink_db: Path,
         days: Days,
         *,
+        proof_of: Callable[[Cursor], Callable[[Key], bool]] | None = None,
         stamp: Callable[[], Stamp] = now_stamp,
         clock: Callable[[], float] = time.monotonic,
         spool_bytes: int = SPOOL_BYTES,
@@ -51,6 +54,7 @@ class Storage:
         self._ledger = ledger
         self._uplink_db = uplink_db
         self._days = days
+        self._proof_of = proof_of or (lambda cursor: cursor.is_receipted)
         self._stamp = stamp
         self._clock = clock
         self._spool_bytes = spool_bytes
@@ -71,7 +75,9 @@ class Storage:
         """Return the storage of a gate's ledger."""
         kept = settings.retention
         days = Days(passage=kept.passage_days, fault=kept.fault_days, audit=kept.audit_days)
-        return cls(settings.paths.ledger, settings.paths.uplink_db, days)
+        here = settings.gate
+        proved = proof_of(settings.uplink.street_keys, f"{here.street}/{here.site}/{here.gate}")
+        return cls(settings.paths.ledger, settings.paths.uplink_db, days, proof_of=proved)
 
     @property
     def unkept(self) -> int:
@@ -177,10 +183,10 @@ class Storage:
             self._rest_until = now + REST_S / 20
 
     def _prune(self, writer: LedgerWriter, reader: LedgerReader, cursor: Cursor, now: float) -> None:
-        now_ns = self._now_ns(reader)
+        now_ns, is_held = self._now_ns(reader), self._proof_of(cursor)
 
         def goes(entry: Entry, latest_ns: int | None) -> bool:
-            return cursor.is_receipted(entry.key) and may_go(entry.kind, latest_ns, now_ns, self._days)
+            return is_held(entry.key) and may_go(entry.kind, latest_ns, now_ns, self._days)
 
         dropped = 0
         for _step in range(STEPS):
@@ -200,8 +206,8 @@ class Storage:
         stamp = self._stamp()
         if stamp.clock_trusted:
             return stamp.wall_ns
-        stamps = (entry.stamp for entry in reader.newest(_CLOCK_ENTRIES))
-        return max((one.wall_ns for one in stamps if one.clock_trusted), default=0)
+        trusted = (entry.stamp for entry in reader.newest(_CLOCK_ENTRIES))
+        return known_time(stamp, trusted, built_ns=0, files=()).ns
 
     def _tell(self, writer: LedgerWriter) -> None:
         try:
@@ -228,3 +234,20 @@ class Storage:
             kind=entry.KIND, version=entry.VERSION, body=body_of(entry), request=f"unkept:{self._tally.generation}"
         )
         self._tally.told(writer.append(draft, TELL_S).data["counts"])
+
+
+def proof_of(street_keys: Path | None, gate: str) -> Callable[[Cursor], Callable[[Key], bool]] | None:
+    """Return how to tell what the street holds: by its own signature where its keys are known.
+
+    Then the uplink, which has the network and keeps the cursor, is not believed: who takes it over can drop nothing.
+    """
+    if street_keys is None:
+        return None
+
+    def proofs_in(cursor: Cursor) -> Callable[[Key], bool]:
+        proved = Proved(cursor.proofs(), gate, load_believed(street_keys))
+        if proved.doubted:
+            log.error("%d proofs of receipts are not the street's; somebody has changed uplink.db", proved.doubted)
+        return lambda key: cursor.is_receipted(key) and proved.holds(key)
+
+    return proofs_in

@@ -9,19 +9,26 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sentinel import street_publish
+from sentinel.clocks import GateClock
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
+from sentinel.street_import import import_stick
+from sentinel.street_workers import run_workers
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker
-from sync.entry import epoch_text
+from sync.dating import Dated
+from sync.entry import Key, epoch_text
 from sync.gaps import GateReport, read_report
-from sync.receive import Receiver, Store
+from sync.identity import Identity, load_believed, load_identity, make_identity
+from sync.receive import Receiver
+from sync.store import POSTGRESQL, Store
+from sync.street_times import dates_of
 from sync.wire import utc_text
 
 log = logging.getLogger(__name__)
@@ -37,14 +44,16 @@ SESSION_S = 7 * 24 * 3600  # the broker keeps what gates send while we are away
 def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM, or print the report."""
     args = _parser().parse_args(argv)
-    if args.verb == "publish":
-        end_process(partial(street_publish.run, args))
-    end_process(partial(print_report, args) if args.verb == "report" else partial(serve, args))
+    args.argv = sys.argv[1:] if argv is None else argv
+    verbs = {"report": print_report, "keys": print_keys, "import": import_file, "publish": street_publish.run}
+    end_process(partial(verbs.get(args.verb, serve), args))
 
 
 def _parser() -> argparse.ArgumentParser:
     store = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    store.add_argument("--store", type=Path, help="the street's database, made when it is missing (default: street.db)")
+    store.add_argument(
+        "--store", help="the street's database: a file, made when missing, or postgresql://… (default: street.db)"
+    )
     parser = argparse.ArgumentParser(
         prog="sentinel-street",
         parents=[store],
@@ -52,6 +61,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: sentinel-street --broker mqtt://127.0.0.1:1883 --store /var/lib/sentinel-street/street.db",
     )
     known = os.environ.get
+    parser.add_argument(
+        "--identity", type=Path, default=known("SENTINEL_STREET_KEY"), metavar="FILE",
+        help="the private keys that sign receipts (default: street.key beside the store, when it is there)",
+    )  # fmt: skip
     parser.add_argument("--broker", default=known("SENTINEL_BROKER"), help="mqtt://HOST:PORT or mqtts://HOST:PORT")
     parser.add_argument("--name", default="street", help="tells receivers of one broker apart (default: %(default)s)")
     parser.add_argument("--username", default=known("SENTINEL_USERNAME"))
@@ -61,8 +74,11 @@ def _parser() -> argparse.ArgumentParser:
             f"--{option}-file", type=Path, default=known(f"SENTINEL_{name.upper()}"), help=f"the file that {what}"
         )
     parser.add_argument("--key-file", type=Path, default=known("SENTINEL_KEY_FILE"), help="the key of --cert-file")
+    _add_sharing(parser)
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    verbs = parser.add_subparsers(dest="verb", metavar="report")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    _add_keys(verbs, store)
+    _add_import(verbs, store)
     street_publish.add(verbs)
     report = verbs.add_parser(
         "report",
@@ -74,12 +90,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_sharing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=1, help="so many processes share the entries (default: 1)")
+    parser.add_argument("--share", help="share the entries with every receiver of this share, each with its own --name")
+    parser.add_argument("--entries-only", action="store_true", help="of a share, all but one: leave states to that one")
+
+
+def _add_keys(verbs: Any, store: argparse.ArgumentParser) -> None:
+    verbs.add_parser(
+        "keys",
+        parents=[store],
+        help="make the street's keys, once, and print the public half for the gates' [uplink] street_keys",
+        epilog="Example: sentinel-street keys > street.pub",
+    )
+
+
+def _add_import(verbs: Any, store: argparse.ArgumentParser) -> None:
+    reading = verbs.add_parser(
+        "import",
+        parents=[store],
+        help="store what a gate wrote on a stick, and write the receipts that go back; also beside a running receiver",
+        epilog="Example: sentinel-street import /media/stick/east-3.stick --signer 0123456789abcdef",
+    )
+    reading.add_argument("stick", type=Path, metavar="FILE", help="what sentinelctl stick export wrote")
+    reading.add_argument("--gates", type=Path, metavar="FILE", required=True, help="the public keys of the gates")
+
+
 def serve(args: argparse.Namespace) -> int:
     """Receive until SIGTERM or SIGINT."""
     if not args.broker:
         raise UsageError("no broker; name it with --broker mqtt://HOST:PORT or in SENTINEL_BROKER")
     start_logging(args.log_level)
     stop = stop_on_signals()
+    if args.workers > 1:
+        run_workers(args.argv, args.workers, args.share or args.name, stop)
+        return 0
     broker = MqttBroker(
         args.broker,
         f"sentinel-street-{args.name}",
@@ -90,14 +135,23 @@ def serve(args: argparse.Namespace) -> int:
             cert_file=args.cert_file and Path(args.cert_file),
             key_file=args.key_file and Path(args.key_file),
         ),
-        clean_start=False,
-        session_expiry_s=SESSION_S,
+        clean_start=bool(args.share),
+        session_expiry_s=0 if args.share else SESSION_S,  # a worker that is gone must not be dealt a part
         manual_ack=True,
+        doubted=GateClock().doubted,
     )
     spare_the_collector()
     with Store(_store(args)) as store:
         sd_notify("READY=1")
-        Street(Receiver(store, broker, wall_ns=time.time_ns), args.broker).run(stop)
+        receiver = Receiver(
+            store,
+            broker,
+            wall_ns=time.time_ns,
+            identity=_identity(args),
+            share=args.share,
+            states=not args.entries_only,
+        )
+        Street(receiver, args.broker).run(stop)
     broker.close()
     return 0
 
@@ -150,17 +204,19 @@ class Street:
 
 def print_report(args: argparse.Namespace) -> int:
     """Print what the street holds and lacks of each gate."""
-    gates = read_report(_store(args))
+    where = _store(args)
+    gates = read_report(where) if isinstance(where, Path) else _read_database(where)
     if args.json:
-        json.dump({"v": 1, "gates": [as_json(gate) for gate in gates]}, sys.stdout, ensure_ascii=False, indent=1)
+        told = [as_json(gate, dates_of(where, gate.device) if isinstance(where, Path) else {}) for gate in gates]
+        json.dump({"v": 1, "gates": told}, sys.stdout, ensure_ascii=False, indent=1)
         print()
         return 0
     print("\n".join(line for gate in gates for line in as_lines(gate)) or "no gate has sent anything yet")
     return 0
 
 
-def as_json(gate: GateReport) -> dict[str, Any]:
-    """Return one gate's report as plain JSON values."""
+def as_json(gate: GateReport, dates: Mapping[Key, Dated]) -> dict[str, Any]:
+    """Return one gate's report as plain JSON values; `dates` are of the first and last entry held of each epoch."""
     return {
         "device": gate.device,
         "entries": gate.entries,
@@ -174,12 +230,24 @@ def as_json(gate: GateReport) -> dict[str, Any]:
                 "entries": epoch.entries,
                 "last": epoch.last,
                 "gaps": [[run.first, run.last] for run in epoch.missing],
+                "times": [time_of(key, dates[key]) for key in sorted(dates) if key.epoch == epoch.epoch],
             }
             for epoch in gate.epochs
         ],
         "forks": [str(key) for key in gate.forks],
         "breaks": [str(key) for key in gate.breaks],
         "forgotten": [str(key) for key in gate.forgotten],
+    }
+
+
+def time_of(key: Key, dated: Dated) -> dict[str, Any]:
+    """Return when an entry was made, corrected, as plain JSON values; see docs/messages.md, "Time"."""
+    bounds = {"not_before": dated.earliest_ns, "not_after": dated.latest_ns}
+    return {
+        "sequence": key.seq,
+        "at": utc_text(dated.wall_ns),
+        "quality": str(dated.quality),
+        **{name: utc_text(ns) for name, ns in bounds.items() if ns is not None},
     }
 
 
@@ -198,8 +266,45 @@ def as_lines(gate: GateReport) -> Sequence[str]:
     return lines
 
 
-def _store(args: argparse.Namespace) -> Path:
-    return getattr(args, "store", Path("street.db"))
+def print_keys(args: argparse.Namespace) -> int:
+    """Make the street's identity when there is none, and print what the gates need of it."""
+    path = _identity_path(args)
+    print(make_identity(path).known.text(), end="")
+    print(f"{path} stays here; what is printed is for each gate's [uplink] street_keys", file=sys.stderr)
+    return 0
+
+
+def import_file(args: argparse.Namespace) -> int:
+    """Read a stick and name the file that goes back."""
+    street, gates = load_identity(_identity_path(args)), load_believed(args.gates)
+    with Store(_store(args)) as store:
+        print(import_stick(args.stick, store, street, gates, now_ns=time.time_ns()))
+    return 0
+
+
+def _identity_path(args: argparse.Namespace) -> Path:
+    where = _store(args)
+    beside = where.with_name("street.key") if isinstance(where, Path) else Path("street.key")
+    return Path(args.identity) if args.identity else beside
+
+
+def _identity(args: argparse.Namespace) -> Identity | None:
+    path = _identity_path(args)
+    if args.identity or path.exists():
+        return load_identity(path)
+    log.warning("receipts are not signed: there is no %s; make one: sentinel-street keys", path)
+    return None
+
+
+def _store(args: argparse.Namespace) -> Path | str:
+    """Return the file of SQLite, or the URL of PostgreSQL's database."""
+    where: str = getattr(args, "store", "street.db")
+    return where if where.startswith(POSTGRESQL) else Path(where)
+
+
+def _read_database(url: str) -> tuple[GateReport, ...]:
+    with Store(url) as store:
+        return store.report()
 
 
 if __name__ == "__main__":

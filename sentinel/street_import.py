@@ -8,7 +8,7 @@ from sentinel.core.errors import DataError
 from sync import stick
 from sync.disk import write_whole
 from sync.identity import Believed, Identity
-from sync.receive import Store
+from sync.store import Store
 
 _TELL_S = 0.5
 

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.consent import consent_from_json
 from sentinel.core.rights import windows_from_json
 from sentinel.roster import Member
+from sentinel.roster_file import PERSON, SCHEMA_VERSION, begun, keys_used, take_the_name
 from sync.vault import Vault
 
 MOST_PEOPLE = 100_000
@@ -137,14 +138,15 @@ def merge(path: Path, said: Said, vault: Vault, record: Callable[[Leaver], None]
         _renew(path, vault)
         fresh = path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
-        with closing(roster.begun(fresh)) as db, db:
+        with closing(begun(fresh)) as db, db:
             db.execute("ATTACH ? AS old", (f"file:{path}?immutable=1",))
             work = _Merge(db, said, vault)
             work.people()
             for leaver in work.leavers:
                 record(leaver)
             work.faces()
-        roster.rename_whole(fresh, path)
+            used = keys_used(db)
+        take_the_name(fresh, path, vault, used)
     return work.counts
 
 
@@ -152,7 +154,7 @@ def _renew(path: Path, vault: Vault) -> None:
     """Bring a roster of an older program to today's form first, and begin with an empty one where there is none."""
     if not path.exists():
         roster.publish(path, {}, vault)
-    if roster.schema_of(path) != roster.SCHEMA_VERSION:
+    if roster.schema_of(path) != SCHEMA_VERSION:
         roster.publish(path, roster.load_all(path, vault), vault)
 
 
@@ -162,7 +164,6 @@ class _Merge:
     def __init__(self, db: sqlite3.Connection, said: Said, vault: Vault) -> None:
         self._db, self._said, self._vault = db, said, vault
         self._unseal = vault.opener()
-        self._today = datetime.now(UTC).date().isoformat()
         self._news = dict(said.people)
         self._added = self._changed = self._total = 0
         self._gone: list[str] = []
@@ -175,9 +176,10 @@ class _Merge:
 
     def people(self) -> None:
         """Write everybody who stays or comes, and find out who leaves."""
-        insert = "INSERT INTO people VALUES (?, ?, ?, ?, ?)"
-        self._db.executemany(insert, self._rows())
-        self._db.executemany(insert, self._new_rows())
+        rows = [*self._rows(), *self._new_rows()]
+        seal = self._vault.sealer(f"{PERSON}/{one.token}" for one in rows if isinstance(one, Member))
+        sealed = (roster.sealed_row(one, seal) if isinstance(one, Member) else one for one in rows)
+        self._db.executemany("INSERT INTO people VALUES (?, ?, ?, ?, ?)", sealed)
         (self._total,) = self._db.execute("SELECT count(*) FROM main.people").fetchone()
         for token in self._gone:
             (count,) = self._db.execute(
@@ -200,7 +202,7 @@ class _Merge:
             " (SELECT id FROM main.templates UNION SELECT id FROM main.quarantine)"
         )
 
-    def _rows(self) -> Iterator[tuple[Any, ...]]:
+    def _rows(self) -> Iterator[tuple[Any, ...] | Member]:
         for row in self._db.execute("SELECT token, personal, personal_key, allowed, valid_until FROM old.people"):
             token = row[0]
             if token == self._said.block and row[3]:
@@ -218,13 +220,13 @@ class _Merge:
             before = self._known(row)
             after = replace(new, consent=before.consent)
             self._changed += before != after
-            yield row if before == after else self._sealed(after)
+            yield row if before == after else after
 
-    def _new_rows(self) -> Iterator[tuple[Any, ...]]:
+    def _new_rows(self) -> Iterator[Member]:
         for member in self._news.values():
             if member is not None:
                 self._added += 1
-                yield self._sealed(member)
+                yield member
 
     def _leaves(self, row: tuple[Any, ...]) -> bool:
         return self._said.exclusive or self._known(row).of_street
@@ -241,9 +243,6 @@ class _Merge:
             consent=consent_from_json(known["consent"]) if known.get("consent") else None,
             **roster.rights_of(known),
         )
-
-    def _sealed(self, member: Member) -> tuple[Any, ...]:
-        return roster.sealed_row(member, self._vault, self._today)
 
 
 def block(path: Path, token: str, vault: Vault) -> Counts:

@@ -15,7 +15,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sentinel import clocks
+from sentinel.certificates import CertificateWatch
 from sentinel.core.retry import Backoff
 from sentinel.returned import Returned
 from sentinel.settings import Settings, find_config, load
@@ -29,6 +32,9 @@ from sync.identity import load_believed
 from sync.ledger import LedgerReader
 from sync.snapshot import Type
 from sync.wire import State, Topics, encode_state, topics
+
+if TYPE_CHECKING:
+    from sync.identity import Believed
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +86,18 @@ def open_cursor(path: Path, wall_ns: Callable[[], int] = time.time_ns) -> Cursor
         return Cursor(path, write=True)
 
 
+def believed(street_keys: Path | None) -> "Believed | None":
+    """Return whose receipts count; None where the street's keys are not known, and any receipt does.
+
+    Raises: IdentityError when the file cannot be used: no receipt could count then.
+    """
+    if street_keys is None:
+        return None
+    from sync.identity import load_believed  # imported here: it loads a library of 8 MB
+
+    return load_believed(street_keys)
+
+
 class Uplink:
     """The connection to one street, for ever: connect, take turns, wait a while, connect again."""
 
@@ -100,6 +118,7 @@ class Uplink:
                 key_file=way.key_file,
             ),
             keepalive_s=way.keepalive_s,
+            doubted=partial(clocks.doubted, settings.paths.ledger),
         )
         self._forwarder = Forwarder(
             reader,
@@ -113,7 +132,9 @@ class Uplink:
             batch_bytes=way.batch_bytes,
             resend_s=way.resend_s,
             backlog_per_s=way.backlog_per_s,
+            street=believed(way.street_keys),
         )
+        self._certificates = CertificateWatch(way, partial(clocks.latest_ns, settings.paths.ledger))
         self._returned = Returned(settings.paths.receipts_in, names.gate, way.street_keys)
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random.random)
         self._state = StateFile(settings.paths.uplink_health, way.broker)
@@ -207,6 +228,7 @@ class Uplink:
         if not force and not self._state.due(time.monotonic()):
             return False
         try:
+            self._certificates.look(time.monotonic())
             self._returned.look(self._cursor, self._reader)
             balance = asdict(self._cursor.pending(self._reader))
         except (SyncError, OSError) as error:

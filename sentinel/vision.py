@@ -33,11 +33,11 @@ from sentinel.core.health import Component
 from sentinel.events import Doze, FromDevice
 from sentinel.eyes import REMEDIES, SICK_EXIT, Eyes, Ladder, Step, symptom_of
 from sentinel.gallery_watch import GalleryWatch
+from sentinel.keyroom import open_vault
 from sentinel.lifewatch import life_watch_of
 from sentinel.settings import Settings, load
 from sentinel.supervise import Busy, Wire, die_with_parent, start_logging
 from sync.errors import SyncError
-from sync.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class Vision:
         self._mask = Mask.parse(settings.camera.mask)
         self._watch = PictureWatch(mask=self._mask)
         self._ladder = Ladder(native=_checked(settings.camera.source).native)
-        self._vault = Vault.open(settings.paths.secrets_dir, create=False)
+        self._vault = open_vault(settings)
         face = settings.face
         self._pipeline = Pipeline.open(
             settings.paths.models_dir,

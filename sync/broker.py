@@ -6,15 +6,16 @@ surfaces here instead of killing a network thread in silence, and whoever polls 
 
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from socket import IPPROTO_TCP, TCP_NODELAY, gaierror
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from sync.errors import BrokerError
+from sync.stamp import KnownTime
+from sync.tls import Credentials, context_of
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -151,17 +152,6 @@ def parse_url(url: str) -> Address:
     return Address(host=parts.hostname, port=port or (8883 if tls else 1883), tls=tls)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """How we prove who we are, and how the broker does. Files are read at each connect: they may be renewed."""
-
-    username: str | None = None
-    password_file: Path | None = None
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-
-
 class MqttBroker:
     """One client of one MQTT 5 broker. Each `connect` starts a fresh paho client: nothing old is sent twice."""
 
@@ -176,7 +166,9 @@ class MqttBroker:
         clean_start: bool = True,
         session_expiry_s: int = 0,
         manual_ack: bool = False,
+        doubted: Callable[[], KnownTime | None] = lambda: None,
     ) -> None:
+        """`doubted` is asked at each connect by TLS: what is known of the time while the wall clock is not believed."""
         self.url = url
         self._address = parse_url(url)
         self._client_id = client_id
@@ -186,6 +178,7 @@ class MqttBroker:
         self._clean_start = clean_start
         self._session_expiry_s = session_expiry_s
         self._manual_ack = manual_ack
+        self._doubted = doubted
         self._client: Client | None = None
         self._inflight = INFLIGHT
         self._events: deque[Event] = deque()
@@ -316,14 +309,10 @@ class MqttBroker:
             raise BrokerLost(f"password file: {error}; check its owner and mode", layer="credentials") from error
 
     def _tls(self) -> ssl.SSLContext:
-        proof = self._credentials
         try:
-            context = ssl.create_default_context(cafile=str(proof.ca_file) if proof.ca_file else None)
-            if proof.cert_file:
-                context.load_cert_chain(proof.cert_file, proof.key_file)
+            return context_of(self._credentials, self._doubted())
         except (ssl.SSLError, OSError) as error:
             raise BrokerLost(f"certificates: {error}; check ca_file, cert_file and key_file", layer="tls") from error
-        return context
 
     def _begin(self, client: "Client") -> None:
         from paho.mqtt.packettypes import PacketTypes

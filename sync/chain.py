@@ -22,6 +22,8 @@ from sync.prune import Stretch
 
 log = logging.getLogger(__name__)
 
+_READER_MS = 50
+
 Connect = Callable[[Path, str], sqlite3.Connection]  # `schema.connect`, or a test's sick disk
 
 
@@ -122,13 +124,47 @@ class ChainFile:
                 raise
             return entry
 
-    def checkpoint(self) -> None:
-        """Bring the write-ahead log home, so that the next commit begins it anew within the room it has."""
+    def empty(self, keys: Sequence[Key]) -> int:
+        """Empty the personal parts of these entries, overwritten in the file; return how many were still there.
+
+        Copies stay in the write-ahead log until `checkpoint` has emptied it.
+        Raises: LedgerUnavailable.
+        """
+        where = "WHERE epoch = ? AND seq = ? AND personal IS NOT NULL"
         with self._turn:
             try:
-                self._connected().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                connection = self._connected()
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.execute("BEGIN IMMEDIATE")
+                numbers = [(key.epoch, key.seq) for key in keys]
+                count = connection.executemany(f"UPDATE entries SET personal = NULL {where}", numbers).rowcount
+                connection.execute("COMMIT")
+                connection.execute("PRAGMA secure_delete = OFF")  # pruning need not write what it frees
+            except sqlite3.Error as error:
+                self._recover(error)
+                raise schema.explain(error, self.path, "empty personal parts of", may_be_damaged=False) from error
+            return count
+
+    def checkpoint(self, *, emptied: bool = False) -> bool:
+        """Bring the write-ahead log home, so that the next commit begins it anew within the room it has.
+
+        With `emptied` the log is cut to nothing as well; tell whether it was: a reader may be in the way.
+        """
+        with self._turn:
+            try:
+                connection = self._connected()
+                if not emptied:
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                    return True
+                connection.execute(f"PRAGMA busy_timeout = {_READER_MS}")  # whoever appends waits meanwhile
+                try:
+                    (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                finally:
+                    connection.execute(f"PRAGMA busy_timeout = {int(schema.BUSY_S * 1000)}")
+                return not busy
             except sqlite3.Error as error:
                 log.debug("no checkpoint now: %s", error)
+                return False
 
     def landed(self, links: Sequence[Link]) -> list[Entry | None]:
         """Return which links of a failed commit are on disk all the same: a flash card may fail after it wrote."""

@@ -142,6 +142,7 @@ MESSAGES: dict[str, MessageForm] = {
             online={"type": "boolean"},
             since=text(),
             epochs=rows(record(("epoch", "first", "last"), epoch=_EPOCH, first=_COUNT, last=_COUNT), MAX_EPOCHS),
+            ask=text(),
         ),
     ),
     "health": MessageForm(
@@ -181,8 +182,12 @@ MESSAGES: dict[str, MessageForm] = {
             gate=text(),
             batch={"type": ["string", "null"], "maxLength": 1_000},
             epochs=rows(
-                record(("epoch", "upto"), epoch=_EPOCH, upto=_COUNT, also=rows(_RUN, MAX_RUNS)), MAX_EPOCHS
+                record(
+                    ("epoch", "upto"), epoch=_EPOCH, upto=_COUNT, also=rows(_RUN, MAX_RUNS), part={"type": "boolean"}
+                ),
+                MAX_EPOCHS,
             ),
+            answers=text(),
             refused=rows(record(("key", "reason"), key=_KEY, reason=text()), MAX_EVENTS),
             encodings=rows({"type": "string", WORDS: list(ENCODINGS)}, MAX_ENCODINGS),
         ),

@@ -7,7 +7,7 @@ knows by their keys, and its receipts fill the file again.
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -15,11 +15,15 @@ from sync.entry import Key
 from sync.errors import LedgerDamaged, LedgerFromTheFuture, LedgerUnavailable
 from sync.runs import Run, Runs
 
-VERSION = 1
+VERSION = _WITH_PROOFS = 2
 _SCHEMA = """
 CREATE TABLE receipted(epoch INTEGER, first INTEGER, last INTEGER, PRIMARY KEY(epoch, first)) WITHOUT ROWID;
 CREATE TABLE refused(epoch INTEGER, seq INTEGER, reason TEXT, wall_ns INTEGER, PRIMARY KEY(epoch, seq)) WITHOUT ROWID;
-PRAGMA user_version = 1;
+"""
+# Since version 2: the receipt that says most of each epoch, as the street signed it.
+_PROOFS = """
+CREATE TABLE proofs(epoch INTEGER PRIMARY KEY, upto INTEGER, payload BLOB, signer TEXT, signature BLOB);
+PRAGMA user_version = 2;
 """
 
 
@@ -40,6 +44,17 @@ class Spans(Protocol):
     """A ledger that can say which numbers it holds."""
 
     def epochs(self) -> Sequence[Span]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """A receipt as the street signed it, kept for one epoch, which it proves from 1 `upto` here (and more)."""
+
+    epoch: int
+    upto: int
+    payload: bytes
+    signer: str
+    signature: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +87,7 @@ class Cursor:
     def __init__(self, path: Path | str, *, write: bool = False) -> None:
         self._receipted: dict[int, Runs] = {}
         self._refused: dict[int, dict[int, DeadLetter]] = {}
+        self._proofs: dict[int, Proof] = {}
         self._connection: sqlite3.Connection | None = None
         path = Path(path)
         try:
@@ -118,28 +134,57 @@ class Cursor:
         for run in self._receipted.get(epoch, Runs()).missing(first, last):
             yield from refused.missing(run.first, run.last)
 
-    def settle(self, receipted: Mapping[int, Iterable[Run]], refused: Iterable[DeadLetter] = ()) -> int:
-        """Close these entries durably and return how many receipts are new.
+    def receipted(self, epoch: int) -> Runs:
+        """Return the numbers of an epoch that the street holds by its own word."""
+        return self._receipted.get(epoch, Runs())
+
+    def proofs(self) -> list[Proof]:
+        """Return the receipts that prove what was receipted, as they came; whoever relies on them verifies them."""
+        return list(self._proofs.values())
+
+    def settle(
+        self,
+        receipted: Mapping[int, Iterable[Run]],
+        refused: Iterable[DeadLetter] = (),
+        proofs: Iterable[Proof] = (),
+    ) -> int:
+        """Close these entries and return how many receipts are new.
 
         A receipt for an entry refused earlier wins: the street says that it holds it now. In one and the same call
-        the refusal wins.
+        the refusal wins. Of the proofs of an epoch the one that proves most is kept.
 
         Raises: LedgerUnavailable when the file cannot be written; then nothing is closed.
         """
         touched, dead, new = self._merged(receipted, {letter.key: letter for letter in refused})
-        if not touched and not dead:
+        proofs = [one for one in proofs if one.upto > (known.upto if (known := self._proofs.get(one.epoch)) else -1)]
+        if not touched and not dead and not proofs:
             return 0
         with self._writing() as connection:
             for epoch, runs in touched.items():
-                connection.execute("DELETE FROM receipted WHERE epoch = ?", (epoch,))
-                rows = ((epoch, run.first, run.last) for run in runs)
-                connection.executemany("INSERT INTO receipted VALUES(?, ?, ?)", rows)
+                _write_runs(connection, epoch, runs)
                 held = ((epoch, seq) for seq in self._refused.get(epoch, ()) if seq in runs)
                 connection.executemany("DELETE FROM refused WHERE epoch = ? AND seq = ?", held)
             letters = ((d.key.epoch, d.key.seq, d.reason, d.wall_ns) for d in dead.values())
             connection.executemany("INSERT OR REPLACE INTO refused VALUES(?, ?, ?, ?)", letters)
+            rows = ((one.epoch, one.upto, one.payload, one.signer, one.signature) for one in proofs)
+            connection.executemany("INSERT OR REPLACE INTO proofs VALUES(?, ?, ?, ?, ?)", rows)
         self._remember(touched, dead)
+        self._proofs.update((one.epoch, one) for one in proofs)
         return new
+
+    def reopen(self, epoch: int, lost: Iterable[Run]) -> None:
+        """Open entries again that the street held and holds no more; what it proved of their epoch proves nothing now.
+
+        Raises: LedgerUnavailable when the file cannot be written; then they stay closed.
+        """
+        runs = self.receipted(epoch).copy()
+        for run in lost:
+            runs.remove(run.first, run.last)
+        with self._writing() as connection:
+            _write_runs(connection, epoch, runs)
+            connection.execute("DELETE FROM proofs WHERE epoch = ?", (epoch,))
+        self._receipted[epoch] = runs
+        self._proofs.pop(epoch, None)
 
     def pardon(self, reason: str | None = None) -> int:
         """Let refused entries be sent again, all of them or those of one reason; return how many."""
@@ -156,6 +201,12 @@ class Cursor:
         """Return the refused entries, oldest key first."""
         letters = (letter for epoch in self._refused.values() for letter in epoch.values())
         return tuple(sorted(letters, key=lambda letter: letter.key))
+
+    def beyond(self, spans: Iterable[Span]) -> tuple[int, int]:
+        """Return how many receipted entries lie past the ends of these epochs, and the highest epoch receipted."""
+        ends = {span.epoch: span.last_seq for span in spans}
+        past = sum(runs.count(ends.get(epoch, 0) + 1, runs.last) for epoch, runs in self._receipted.items())
+        return past, max((epoch for epoch, runs in self._receipted.items() if len(runs)), default=0)
 
     def pending(self, ledger: Spans) -> Balance:
         """Return where every entry of this ledger stands."""
@@ -209,6 +260,10 @@ class Cursor:
         for epoch, seq, reason, wall_ns in connection.execute("SELECT epoch, seq, reason, wall_ns FROM refused"):
             letter = DeadLetter(key=Key(epoch, seq), reason=reason, wall_ns=wall_ns)
             self._refused.setdefault(epoch, {})[seq] = letter
+        if version < _WITH_PROOFS:  # a reader before the new writer has opened it
+            return
+        for epoch, upto, payload, signer, signature in connection.execute("SELECT * FROM proofs"):
+            self._proofs[epoch] = Proof(epoch=epoch, upto=upto, payload=payload, signer=signer, signature=signature)
 
     def _writing(self) -> "_Transaction":
         if self._connection is None:
@@ -238,14 +293,20 @@ class _Transaction:
             raise LedgerUnavailable(f"uplink.db cannot be written: {error}; check the free space") from error
 
 
+def _write_runs(connection: sqlite3.Connection, epoch: int, runs: Runs) -> None:
+    connection.execute("DELETE FROM receipted WHERE epoch = ?", (epoch,))
+    connection.executemany("INSERT INTO receipted VALUES(?, ?, ?)", ((epoch, run.first, run.last) for run in runs))
+
+
 def _open_for_writing(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         # In step with the log but not with each commit: a power cut may take back the last receipts, never invent one.
         connection.execute("PRAGMA synchronous = NORMAL")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < VERSION:
+            connection.executescript(f"BEGIN IMMEDIATE; {'' if version else _SCHEMA} {_PROOFS} COMMIT;")
     except sqlite3.Error:
         connection.close()
         raise

@@ -6,7 +6,8 @@ The caller connects again when `turn` raises BrokerLost, and decides how long to
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from sync.broker import (
     NO_SUBSCRIBER,
@@ -19,27 +20,25 @@ from sync.broker import (
     SubscriptionRefused,
     longest_packet,
 )
-from sync.cursor import Balance, Cursor, DeadLetter
+from sync.cursor import Balance, Cursor, DeadLetter, Proof
 from sync.entry import Key, epoch_text
-from sync.errors import WireError
+from sync.errors import IdentityError, WireError
 from sync.flight import Flight, Progress
 from sync.outbox import EntrySource, Limits, Outbox
 from sync.pace import Pace
 from sync.pack import MOST_PLAIN_BYTES, ZSTD
+from sync.receipts import believe, runs_of
 from sync.runs import Run
+from sync.telling import Teller
 from sync.wire import (
     ENTRIES_TYPE,
-    JSON_TYPE,
     EpochReceipt,
-    KnownEpoch,
     Receipt,
-    State,
     Topics,
-    decode_receipt,
-    encode_health,
-    encode_state,
-    utc_text,
 )
+
+if TYPE_CHECKING:
+    from sync.identity import Believed
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +46,6 @@ WINDOW_BATCHES = 12  # 12 x 200 entries in the air: at 100 ms there and back sti
 LONGEST_WAIT_S = 60.0  # cap of the doubling resend delay
 STUCK_S = 60.0  # a broker that answers pings but no publish for so long is frozen; a new connection may not be
 SPLIT_AFTER = 4  # sendings without an answer, while others are answered, make a batch suspect
-ANNOUNCED_EPOCHS = 8
-HEALTH_S = 60.0
 EVENTS_PER_TURN = 64  # a flooding broker must not keep us from the ledger
 PACKET_SPARE_BYTES = 1_024  # topic and properties beside the payload
 SHRINKS_BY = 4  # so much more than `batch_bytes` goes into a batch that is to be compressed; passages shrink by six
@@ -74,9 +71,10 @@ class Forwarder:
         window_batches: int = WINDOW_BATCHES,
         resend_s: float = 10.0,
         backlog_per_s: int = 0,
+        street: "Believed | None" = None,
     ) -> None:
         self._outbox = Outbox(reader, cursor, topics.gate.source)
-        self._cursor, self._broker, self._topics = cursor, broker, topics
+        self._cursor, self._broker, self._topics, self._street = cursor, broker, topics, street
         self._clock, self._wall_ns, self._chance = clock, wall_ns, chance
         self._batch_entries, self._batch_bytes = batch_entries, batch_bytes
         self._window_batches, self._resend_s = window_batches, resend_s
@@ -86,12 +84,11 @@ class Forwarder:
         self._flights: dict[str, Flight] = {}
         self._halves: deque[Flight] = deque()
         self._window, self._packet_bytes = window_batches, batch_bytes
-        self._batches = self._receipts = self._receipts_at_connect = self._alarms = self._shrink = 0
+        self._teller = Teller(broker, topics, wall_ns, self._session)
+        self._batches = self._receipts = self._receipts_at_connect = self._shrink = 0
         self._sent = self._resent = self._receipted = 0
         self._nobody_listens = False
-        self._heard_at = self._health_due = self._pardon_due = 0.0
-        self._said: set[str] = set()
-        self.last_alarm = ""
+        self._heard_at = self._pardon_due = 0.0
 
     def connect(self, timeout_s: float) -> None:
         """Connect, subscribe to receipts, announce ourselves, and split the ledger into backlog and live.
@@ -106,13 +103,13 @@ class Forwarder:
         self._window = max(1, min(self._window_batches, allowed.receive_maximum))
         self._packet_bytes = longest_packet(allowed) - PACKET_SPARE_BYTES
         self._nobody_listens, self._encoding = False, None
-        self._said.clear()
         self._receipts_at_connect = self._receipts
-        self._heard_at = self._health_due = self._pardon_due = self._clock()
+        self._heard_at = self._pardon_due = self._clock()
+        self._teller.begin(self._heard_at)
         self._broker.subscribe(self._topics.receipt)
         self._pardon(self._clock())
         self._outbox.begin()
-        self._announce(online=True)
+        self._teller.announce(self._outbox.spans, self._cursor, online=True)
 
     def turn(self, timeout_s: float) -> Progress:
         """Wait up to `timeout_s` for the broker, then send what is new, due or left over.
@@ -134,14 +131,19 @@ class Forwarder:
         self._pardon(now)
         self._resend(now)
         self._fill(now)
-        self._report_health(now)
+        self._teller.health(now, self.balance)
         return Progress(
             sent=self._sent,
             resent=self._resent,
             receipted=self._receipted,
             in_flight=sum(len(flight.keys) for flight in self._flights.values()),
-            alarms=self._alarms,
+            alarms=self._teller.alarms,
         )
+
+    @property
+    def last_alarm(self) -> str:
+        """What a person should look into, the newest."""
+        return self._teller.last_alarm
 
     def balance(self) -> Balance:
         """Return where every entry stands, without reading the whole ledger."""
@@ -150,7 +152,7 @@ class Forwarder:
     def close(self, timeout_s: float = 1.0) -> None:
         """Say good-bye: publish that we are offline, give it a moment to go out, disconnect."""
         try:
-            mid = self._announce(online=False)
+            mid = self._teller.announce(self._outbox.spans, self._cursor, online=False)
             for _ in range(EVENTS_PER_TURN):
                 event = self._broker.poll(timeout_s / 4)
                 if event is None or (isinstance(event, Acknowledged) and event.mid == mid):
@@ -161,7 +163,7 @@ class Forwarder:
 
     def _look(self) -> None:
         if self._outbox.look():
-            self._announce(online=True)
+            self._teller.announce(self._outbox.spans, self._cursor, online=True)
 
     def _pardon(self, now: float) -> None:
         """Try again what was set aside for silence, for silence is no verdict: at each connection and each hour."""
@@ -260,7 +262,7 @@ class Forwarder:
         at = self._wall_ns()
         self._cursor.settle({}, [DeadLetter(key=key, reason=reason, wall_ns=at) for key, reason in dead])
         for key, reason in dead:
-            self._alarm(f"refused {key}", f"entry {key} is set aside: {reason}")
+            self._teller.alarm(f"refused {key}", f"entry {key} is set aside: {reason}")
 
     # --- hearing ---------------------------------------------------------------------------------------------------
 
@@ -271,7 +273,8 @@ class Forwarder:
         elif isinstance(event, Acknowledged):
             self._on_acknowledged(event)
         elif isinstance(event, SubscriptionRefused):
-            self._alarm("subscription", f"the broker refuses {event.topic} (0x{event.reason_code:02x}): no receipts")
+            why = f"the broker refuses {event.topic} (0x{event.reason_code:02x}): no receipts"
+            self._teller.alarm("subscription", why)
         elif isinstance(event, Disconnected):
             raise BrokerLost(f"connection lost: {event.reason}", layer=event.layer)
 
@@ -286,60 +289,67 @@ class Forwarder:
             self._nobody_listens = True  # one batch keeps knocking, the rest waits
             wait_s = LONGEST_WAIT_S
         elif event.reason_code >= 0x80:
-            self._alarm(f"puback {event.reason_code}", f"the broker refuses entries (0x{event.reason_code:02x})")
+            self._teller.alarm(f"puback {event.reason_code}", f"the broker refuses entries (0x{event.reason_code:02x})")
             wait_s = LONGEST_WAIT_S
         flight.due_at = self._clock() + wait_s * (0.5 + 0.5 * self._chance())
 
     def _on_message(self, message: Message) -> None:
         if message.topic != self._topics.receipt:
-            self._alarm("topic", f"a message on {message.topic!r}, which we did not ask for")
+            self._teller.alarm("topic", f"a message on {message.topic!r}, which we did not ask for")
             return
         try:
-            receipt = decode_receipt(message.payload)
-        except WireError as error:
-            self._alarm("receipt", f"a receipt is no receipt: {error}")
+            receipt, proofs = believe(message, self._topics.gate, self._street)
+        except (WireError, IdentityError) as error:
+            self._teller.alarm(f"receipt {type(error).__name__}", f"a receipt is not believed: {error}")
             return
-        if receipt.gate != str(self._topics.gate):
-            self._alarm("receipt gate", "a receipt names another gate")
-            return
-        self._on_receipt(receipt)
+        self._on_receipt(receipt, proofs)
 
-    def _on_receipt(self, receipt: Receipt) -> None:
+    def _on_receipt(self, receipt: Receipt, proofs: Sequence[Proof]) -> None:
         self._encoding = ZSTD if ZSTD in receipt.encodings else None
         flight = self._flights.get(receipt.batch or "")
         in_flight = {key for one in self._flights.values() for key in one.keys} if receipt.refused else set()
         named = [one for one in receipt.refused if one.key is not None]
         if any(one.key not in in_flight for one in named):
-            self._alarm("refused unsent", "a receipt refuses entries that are not under way")
+            self._teller.alarm("refused unsent", "a receipt refuses entries that are not under way")
         at = self._wall_ns()
         dead = [DeadLetter(key=r.key, reason=r.reason, wall_ns=at) for r in named if r.key and r.key in in_flight]
         for letter in dead:
-            self._alarm(f"refused {letter.key}", f"the street refuses entry {letter.key}: {letter.reason}")
+            self._teller.alarm(f"refused {letter.key}", f"the street refuses entry {letter.key}: {letter.reason}")
         closed = {one.epoch: runs for one in receipt.epochs if (runs := self._believable(one))}
-        new = self._cursor.settle(closed, dead)
+        new = self._cursor.settle(closed, dead, proofs)
         self._receipted += new
         if new:
             self._receipts += 1
             self._shrink = max(0, self._shrink - 1)
         self._street_is_there()
         self._land(receipt.batch)
+        self._send_again(self._teller.lost(receipt, self._outbox.spans, self._cursor, self._clock()))
         if flight is not None and flight.id in self._flights and any(one.key is None for one in receipt.refused):
             self._doubt(flight, next(one.reason for one in receipt.refused if one.key is None))
 
     def _believable(self, said: EpochReceipt) -> list[Run]:
         """Return the runs of entries that exist; to name others is an alarm: perhaps our card forgot its last ones."""
-        runs = ([Run(1, said.upto)] if said.upto else []) + list(said.also)
+        runs = runs_of(said)
         top = max((run.last for run in runs), default=0)
         if top == 0:
             return []
         self._look()
         span = self._outbox.span(said.epoch)
         if span is None or top > span.last_seq:
-            self._alarm("unknown", f"a receipt for {epoch_text(said.epoch)}-{top}, which the ledger does not hold")
+            what = f"{epoch_text(said.epoch)}-{top}"
+            self._teller.alarm("unknown", f"a receipt for {what}, which the ledger does not hold")
         if span is None:
             return []
         cut = (Run(max(run.first, span.first_seq), min(run.last, span.last_seq)) for run in runs)
         return [run for run in cut if run.count > 0]
+
+    def _send_again(self, lost: Mapping[int, Sequence[Run]]) -> None:
+        """Open again what the street held and holds no more: it was restored from a copy."""
+        for epoch, runs in self._outbox.still_here(lost).items():
+            self._cursor.reopen(epoch, runs)
+            what = f"{sum(run.count for run in runs)} entries of {epoch_text(epoch)}"
+            self._teller.alarm(f"lost {epoch}", f"the street has lost {what}; they are sent again")
+            self._outbox.begin()
 
     def _street_is_there(self) -> None:
         self._nobody_listens = False
@@ -361,35 +371,7 @@ class Forwarder:
             if not rest:
                 del self._flights[flight.id]
 
-    # --- telling ---------------------------------------------------------------------------------------------------
-
-    def _announce(self, *, online: bool) -> int:
-        known = tuple(
-            KnownEpoch(epoch=span.epoch, first=span.first_seq, last=span.last_seq)
-            for span in self._outbox.spans[-ANNOUNCED_EPOCHS:]
-        )
-        state = State(online=online, since=utc_text(self._wall_ns()), epochs=known)
-        return self._broker.publish(self._topics.state, encode_state(state), retain=True, content_type=JSON_TYPE)
-
-    def _report_health(self, now: float) -> None:
-        if now < self._health_due:
-            return
-        self._health_due = now + HEALTH_S
-        sums = self.balance()
-        said = encode_health(
-            at=utc_text(self._wall_ns()), appended=sums.appended, receipted=sums.receipted, refused=sums.refused,
-            pending=sums.pending, alarms=self._alarms,
-        )  # fmt: skip
-        self._broker.publish(self._topics.health, said, retain=True, content_type=JSON_TYPE)
-
     def _check_stuck(self, now: float) -> None:
         waiting = [flight.sent_at for flight in self._flights.values() if flight.mid is not None]
         if waiting and now - max(self._heard_at, min(waiting)) > STUCK_S:
             raise BrokerLost(f"the broker has not answered for {STUCK_S:.0f} s; is it frozen?", layer="mqtt")
-
-    def _alarm(self, about: str, text: str) -> None:
-        """Count what a person should look into; say each kind once per connection, for a hostile peer can repeat it."""
-        self._alarms += 1
-        self.last_alarm = text
-        log.log(logging.DEBUG if about in self._said else logging.ERROR, "%s", text)
-        self._said.add(about)

@@ -7,14 +7,18 @@ names the last number of the epoch before it. A number that nobody holds is a lo
 import json
 import re
 import sqlite3
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sync.entry import Key
 from sync.errors import LedgerUnavailable
 from sync.runs import Run, Runs
 from sync.wire import MAX_EPOCH, MAX_SEQ
+
+Rows = Callable[[str, Sequence[object]], list[Any]]
 
 _EPOCH = re.compile(r"[0-9a-f]{16}")
 
@@ -66,28 +70,28 @@ def read_report(path: Path | str) -> tuple[GateReport, ...]:
         raise LedgerUnavailable(f"{path}: no such file; is this the --store of the receiver?")
     try:
         with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True, timeout=5.0)) as connection:
-            return report(connection)
+            return report(lambda sql, values: connection.execute(sql, values).fetchall())
     except sqlite3.Error as error:
         raise LedgerUnavailable(f"{path}: {error}; is this the --store of the receiver?") from error
 
 
-def report(connection: sqlite3.Connection) -> tuple[GateReport, ...]:
+def report(rows: Rows) -> tuple[GateReport, ...]:
     """Return the report of an open database, one part per gate, by name."""
-    gates = connection.execute("SELECT device, seen_ns, online, refused FROM gates ORDER BY device").fetchall()
-    return tuple(_gate(connection, *gate) for gate in gates)
+    gates = rows("SELECT device, seen_ns, online, refused FROM gates ORDER BY device", ())
+    return tuple(_gate(rows, *gate) for gate in gates)
 
 
 def _gate(
-    connection: sqlite3.Connection, device: str, seen_ns: int, online: int | None, refused: int
+    rows: Rows, device: str, seen_ns: int, online: int | None, refused: int
 ) -> GateReport:
     held: dict[int, Runs] = {}
-    rows = connection.execute("SELECT epoch, first, last FROM runs WHERE device = ? ORDER BY epoch, first", (device,))
-    for epoch, first, last in rows:
+    runs_of = "SELECT epoch, first, last FROM runs WHERE device = ? ORDER BY epoch, first"
+    for epoch, first, last in rows(runs_of, (device,)):
         held.setdefault(epoch, Runs()).add(first, last)
     last_known = {epoch: runs.last for epoch, runs in held.items()}
-    for epoch, last in connection.execute("SELECT epoch, last FROM announced WHERE device = ?", (device,)):
+    for epoch, last in rows("SELECT epoch, last FROM announced WHERE device = ?", (device,)):
         last_known[epoch] = max(last, last_known.get(epoch, 0))
-    starts = [start for epoch in held if (start := _start(connection, device, epoch)) is not None]
+    starts = [start for epoch in held if (start := _start(rows, device, epoch)) is not None]
     for start in starts:
         last_known[start.before.epoch] = max(start.before.seq, last_known.get(start.before.epoch, 0))
     epochs = tuple(
@@ -99,8 +103,8 @@ def _gate(
         device=device,
         entries=sum(epoch.entries for epoch in epochs),
         epochs=epochs,
-        forks=_keys(connection, "forks", device),
-        breaks=tuple(sorted({*_keys(connection, "breaks", device), *_broken_starts(connection, device, starts)})),
+        forks=_keys(rows, "forks", device),
+        breaks=tuple(sorted({*_keys(rows, "breaks", device), *_broken_starts(rows, device, starts)})),
         forgotten=tuple(
             Key(start.before.epoch, seq)
             for start in starts
@@ -113,12 +117,13 @@ def _gate(
     )
 
 
-def _start(connection: sqlite3.Connection, device: str, epoch: int) -> _Start | None:
-    row = connection.execute(
+def _start(rows: Rows, device: str, epoch: int) -> _Start | None:
+    found = rows(
         "SELECT body, prev FROM entries WHERE device = ? AND epoch = ? AND seq = 1 AND kind = 'start'", (device, epoch)
-    ).fetchone()
-    if row is None:
+    )
+    if not found:
         return None
+    row = found[0]
     body = json.loads(row[0])
     name, last = body.get("previous_epoch"), body.get("previous_last_seq")
     if not isinstance(name, str) or not _EPOCH.fullmatch(name) or int(name, 16) > MAX_EPOCH:
@@ -128,18 +133,18 @@ def _start(connection: sqlite3.Connection, device: str, epoch: int) -> _Start | 
     return _Start(epoch=epoch, prev=row[1], before=Key(int(name, 16), last))
 
 
-def _broken_starts(connection: sqlite3.Connection, device: str, starts: list[_Start]) -> list[Key]:
+def _broken_starts(rows: Rows, device: str, starts: list[_Start]) -> list[Key]:
     broken = []
     for start in starts:
-        row = connection.execute(
+        found = rows(
             "SELECT hash FROM entries WHERE device = ? AND epoch = ? AND seq = ?",
             (device, start.before.epoch, start.before.seq),
-        ).fetchone()
-        if row is not None and row[0] != start.prev:
+        )
+        if found and found[0][0] != start.prev:
             broken.append(Key(start.epoch, 1))
     return broken
 
 
-def _keys(connection: sqlite3.Connection, table: str, device: str) -> tuple[Key, ...]:
-    rows = connection.execute(f"SELECT epoch, seq FROM {table} WHERE device = ? ORDER BY epoch, seq", (device,))
-    return tuple(Key(epoch, seq) for epoch, seq in rows)
+def _keys(rows: Rows, table: str, device: str) -> tuple[Key, ...]:
+    found = rows(f"SELECT epoch, seq FROM {table} WHERE device = ? ORDER BY epoch, seq", (device,))
+    return tuple(Key(epoch, seq) for epoch, seq in found)

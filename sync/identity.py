@@ -114,6 +114,8 @@ class Believed:
         Raises: IdentityError when the signer is none of ours or the signature does not fit.
         """
         known = self._known.get(signer)
+        if not signer:
+            raise IdentityError("it is not signed; let the street make its keys: sentinel-street keys")
         if known is None:
             raise IdentityError(f"signed by {signer[:16]!r}, whom we do not know; add its .pub file if it is right")
         known.verify(purpose, payload, signature)

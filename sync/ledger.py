@@ -16,14 +16,15 @@ from typing import Any, Protocol, Self
 
 from sync import schema
 from sync.chain import ChainFile, Connect, Link
-from sync.entry import Draft, Entry, Stamp, canonical, epoch_text
+from sync.entry import Draft, Entry, Key, Stamp, canonical, epoch_text
 from sync.errors import AppendLate, LedgerUnavailable, SyncError, VaultError
 from sync.prune import Stretch
-from sync.reading import ChainReport, EpochSpan, LedgerReader
+from sync.reading import ChainReport, EpochSpan, LedgerReader, SealedPart
 from sync.room import RESERVE_SHARE, Room, room_of
 from sync.stamp import now_stamp
 
-__all__ = ["ChainReport", "EpochSpan", "LateAppend", "LedgerReader", "LedgerWriter", "Pending", "Sealer", "key_day"]
+__all__ = ["ChainReport", "EpochSpan", "LateAppend", "LedgerReader", "LedgerWriter", "Pending", "SealedPart",
+           "Sealer", "key_day"]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -197,9 +198,16 @@ class LedgerWriter:
         """
         return self._file.prune(stretches, self._stamp())
 
-    def checkpoint(self) -> None:
-        """Bring the write-ahead log home: room on a full disk."""
-        self._file.checkpoint()
+    def empty(self, keys: Sequence[Key]) -> int:
+        """Empty the personal parts of these entries, which somebody has lawfully asked for; return how many.
+
+        Raises: LedgerUnavailable.
+        """
+        return self._file.empty(keys)
+
+    def checkpoint(self, *, emptied: bool = False) -> bool:
+        """Bring the write-ahead log home: room on a full disk. With `emptied`, tell whether it holds nothing now."""
+        return self._file.checkpoint(emptied=emptied)
 
     def append(self, draft: Draft, wait_s: float, *, stamp: Stamp | None = None) -> Entry:
         """Return the entry once it is durable; a repeated request gets the entry that is already there.
@@ -208,15 +216,7 @@ class LedgerWriter:
         Raises: LateAppend (an AppendLate with `.pending`) when the entry stays queued, LedgerUnavailable when it was
         not kept, VaultError when its personal part cannot be sealed, ValueError for a body that is not JSON.
         """
-        (draft.request or "").encode()  # a lone surrogate must fail here, at its caller, not in the writer's thread
-        pending = Pending(draft, stamp or self._stamp())
-        with self._changed:
-            if self._closing:
-                raise LedgerUnavailable(f"{self.path} is closed; open it again")
-            if len(self._queue) >= self._queue_entries:
-                raise LedgerUnavailable(f"{len(self._queue)} entries wait for {self.path}; its disk stands still")
-            self._queue.append(pending)
-            self._changed.notify()
+        pending = self._enqueue(Pending(draft, stamp or self._stamp()))
         try:
             return pending.result(wait_s)
         except LateAppend:
@@ -226,6 +226,26 @@ class LedgerWriter:
                     self._late += 1
                     raise
         return pending.result(0)
+
+    def hand_over(self, draft: Draft, *, stamp: Stamp | None = None) -> Pending:
+        """Queue the entry and return at once, whatever the disk does; it is tried until it is durable.
+
+        Raises: LedgerUnavailable when nothing can be queued any more, ValueError for a body that is not JSON.
+        """
+        pending = Pending(draft, stamp or self._stamp())
+        pending.late = True  # nobody waits for it: that it failed once is no answer
+        return self._enqueue(pending)
+
+    def _enqueue(self, pending: Pending) -> Pending:
+        (pending.link.request or "").encode()  # a lone surrogate must fail here, at its caller, not in the writer
+        with self._changed:
+            if self._closing:
+                raise LedgerUnavailable(f"{self.path} is closed; open it again")
+            if len(self._queue) >= self._queue_entries:
+                raise LedgerUnavailable(f"{len(self._queue)} entries wait for {self.path}; its disk stands still")
+            self._queue.append(pending)
+            self._changed.notify()
+        return pending
 
     def close(self, reason: str, wait_s: float = 10.0) -> None:
         """Append a `stop`, write what is queued, and end. Closing twice does nothing.

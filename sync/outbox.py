@@ -4,14 +4,14 @@ Two walkers over one ledger. Both step over what the street has answered for, ru
 receipted entries costs as much as an empty one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sync.cursor import Balance, Cursor, Span
 from sync.entry import Key
 from sync.events import Event
-from sync.runs import Run
+from sync.runs import Run, Runs
 
 _BEFORE_ALL = Key(0, 0)
 _BATCH_FRAME_BYTES = 2  # the brackets of the JSON array
@@ -23,6 +23,7 @@ class EntrySource(Protocol):
     def changed(self) -> bool: ...
     def head(self) -> Key | None: ...
     def epochs(self) -> Sequence[Span]: ...
+    def held(self, epoch: int) -> Sequence[Run]: ...
     def events(
         self, epoch: int, first: int, last: int, source: str, *, historical: bool
     ) -> Sequence[Event]: ...
@@ -100,6 +101,15 @@ class Outbox:
     def span(self, epoch: int) -> Known | None:
         """Return what is known of one epoch."""
         return next((span for span in self.spans if span.epoch == epoch), None)
+
+    def still_here(self, lost: Mapping[int, Sequence[Run]]) -> dict[int, list[Run]]:
+        """Return which of these numbers the ledger still holds: what it has dropped it cannot send again."""
+        here: dict[int, list[Run]] = {}
+        for epoch, runs in lost.items():
+            held = Runs(self._reader.held(epoch))
+            if found := [part for run in runs for part in held.within(run.first, run.last)]:
+                here[epoch] = found
+        return here
 
     def live(self, limits: Limits) -> Parcel:
         """Take the next entries that were appended since `begin`."""

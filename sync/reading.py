@@ -9,8 +9,12 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -20,6 +24,7 @@ from sync.entry import Entry, Key, entry_hash
 from sync.errors import LedgerFromTheFuture, LedgerUnavailable, SyncError
 from sync.events import Event, read_events
 from sync.gapped import Gap, Gaps, chain_breaks
+from sync.runs import Run
 
 Answer = TypeVar("Answer")
 
@@ -27,6 +32,9 @@ _TRIES = 5  # each loses only to an owner that starts or stops within the same m
 _HEAD_BYTES = 400  # what the stamps, hashes and key of an entry add to its body in a message
 _VERIFY_ENTRIES = 500  # per read: some 5 ms, so that the log can be checkpointed in between
 _MAX_BREAKS = 100
+_COPY_PAGES = 128  # 256 KB at a time, then a pause: 16 MB a second are about what a flash card can write
+_COPY_PAUSE_S = 0.016
+_COPY_SYNC_STEPS = 32  # 8 MB: more of it would stand in the card's queue before the next append
 
 _EPOCHS = """WITH RECURSIVE known (epoch) AS (
     SELECT min(epoch) FROM entries
@@ -66,6 +74,17 @@ class ChainReport:
     breaks: tuple[str, ...]
     pruned: int = 0
     holes: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedPart:
+    """Where a personal part is that was not emptied yet."""
+
+    key: Key
+    kind: str
+    personal_key: str
+    person: str | None  # the body's keyed token
+    personal: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +171,13 @@ class LedgerReader:
         """Return the entries of an epoch from `first` to `last`, both included; missing ones are missing."""
         return self._select("WHERE epoch = ? AND seq BETWEEN ? AND ? ORDER BY seq", (epoch, first, last))
 
+    def held(self, epoch: int) -> list[Run]:
+        """Return the runs of numbers that are here, of one epoch: the span of it without its gaps and holes."""
+        query = """SELECT min(seq), max(seq) FROM (
+            SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run FROM entries WHERE epoch = ?
+        ) GROUP BY run ORDER BY 1"""
+        return self._read(lambda ledger: [Run(*row) for row in ledger.execute(query, (epoch,))])
+
     def events(self, epoch: int, first: int, last: int, source: str, *, historical: bool) -> list[Event]:
         """Return the same entries ready for the road."""
         return self._read(lambda ledger: read_events(ledger, epoch, first, last, source, historical=historical))
@@ -162,9 +188,38 @@ class LedgerReader:
             return self._select("ORDER BY epoch DESC, seq DESC LIMIT ?", (limit,))
         return self._select("WHERE kind = ? ORDER BY epoch DESC, seq DESC LIMIT ?", (kind, limit))
 
+    def ends(self) -> list[Entry]:
+        """Return the first and the last entry of every epoch, oldest first."""
+
+        def look(ledger: sqlite3.Connection) -> list[Entry]:
+            keys = [(epoch, seq) for epoch, *ends in ledger.execute(_EPOCHS).fetchall() for seq in sorted({*ends})]
+            one = f"{schema.SELECT} WHERE epoch = ? AND seq = ?"
+            return [schema.entry_of(ledger.execute(one, key).fetchone()) for key in keys]
+
+        return self._read(look)
+
+    def of_kind(self, kind: str, epochs: Iterable[int]) -> list[Entry]:
+        """Return the entries of a kind in these epochs, oldest first; reads all of each epoch."""
+        where = "WHERE epoch = ? AND kind = ? ORDER BY seq"
+        return [entry for epoch in sorted(epochs) for entry in self._select(where, (epoch, kind))]
+
     def get(self, key: Key) -> Entry | None:
         """Return the entry of this key."""
         return next(iter(self.range(key.epoch, key.seq, key.seq)), None)
+
+    def sealed_parts(self) -> Iterator[SealedPart]:
+        """Yield every personal part that is still there, oldest first, in short reads."""
+        query = """SELECT epoch, seq, kind, personal_key, json_extract(body, '$.person'), personal FROM entries
+            WHERE (epoch, seq) > (?, ?) AND personal IS NOT NULL ORDER BY epoch, seq LIMIT ?"""
+        at = (-1, -1)
+
+        def look(ledger: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            return ledger.execute(query, (*at, _VERIFY_ENTRIES)).fetchall()
+
+        while rows := self._read(look):
+            for epoch, seq, kind, name, person, personal in rows:
+                yield SealedPart(key=Key(epoch, seq), kind=kind, personal_key=name, person=person, personal=personal)
+            at = rows[-1][:2]
 
     def by_request(self, request: str) -> Entry | None:
         """Return the entry that this request made."""
@@ -186,16 +241,17 @@ class LedgerReader:
 
         return self._read(look)
 
-    def verify(self) -> ChainReport:
+    def verify(self, look: Callable[[Entry], object] = bool) -> ChainReport:
         """Check each hash, each link and each number from the oldest entry on; pruned ones are no break.
 
+        `look` is shown each entry.
         Raises: LedgerUnavailable, LedgerDamaged.
         """
-        checked, before = 0, None
-        breaks: list[str] = []
+        checked, before, breaks = 0, None, list[str]()
         gaps = self.gaps()
         for entry in self._walk():
             checked += 1
+            look(entry)
             found = list(_breaks(before, entry, gaps)) if len(breaks) < _MAX_BREAKS else []
             if found and before is not None:  # pruned under our eyes? then the gap is there now
                 gaps = self.gaps()
@@ -205,6 +261,22 @@ class LedgerReader:
         holes = gaps.damaged()
         pruned = sum(gap.count for gap in gaps) - sum(gap.count for gap in holes)
         return ChainReport(ok=not breaks, checked=checked, breaks=tuple(breaks), pruned=pruned, holes=holes)
+
+    def copy_to(self, target: Path) -> None:
+        """Write a copy of the ledger as it is at this moment, in small steps; its owner goes on appending meanwhile.
+
+        The copy lies in one snapshot: without it SQLite would begin again at each append. The log grows until the end.
+        Raises: LedgerUnavailable, LedgerDamaged.
+        """
+
+        def copy(ledger: sqlite3.Connection) -> None:
+            target.unlink(missing_ok=True)
+            ledger.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on the snapshot stands
+            with closing(self._connect(target, "rwc")) as fresh, target.open("rb") as file:
+                fresh.execute("PRAGMA synchronous = OFF")
+                ledger.backup(fresh, pages=_COPY_PAGES, progress=partial(_after_step, file.fileno(), count()))
+
+        self._read(copy)
 
     def _walk(self) -> Iterator[Entry]:
         key = None
@@ -303,6 +375,13 @@ class LedgerReader:
         except OSError as error:
             raise LedgerUnavailable(f"cannot look at {self.path}: {error}; check the permissions") from error
         return _View(file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns, immutable=True)
+
+
+def _after_step(descriptor: int, steps: Iterator[int], _status: int, left: int, _pages: int) -> None:
+    if next(steps) % _COPY_SYNC_STEPS == _COPY_SYNC_STEPS - 1:
+        os.fdatasync(descriptor)
+    if left:
+        time.sleep(_COPY_PAUSE_S)
 
 
 def _gaps(ledger: sqlite3.Connection) -> Gaps:

@@ -75,6 +75,14 @@ class Runs:
         self._firsts[at : at + 1] = [run.first for run in rest]
         self._lasts[at : at + 1] = [run.last for run in rest]
 
+    def remove(self, first: int, last: int) -> None:
+        """Take the numbers from first to last out."""
+        kept = [old for old in self if old.last < first or old.first > last]
+        cut = [Run(old.first, first - 1) for old in self if old.first < first <= old.last]
+        cut += [Run(last + 1, old.last) for old in self if old.first <= last < old.last]
+        rest = sorted([*kept, *cut], key=lambda run: run.first)
+        self._firsts, self._lasts = [run.first for run in rest], [run.last for run in rest]
+
     def within(self, first: int, last: int) -> Iterator[Run]:
         """Yield the runs between first and last, cut to fit."""
         at = bisect_left(self._lasts, first)

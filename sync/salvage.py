@@ -5,7 +5,7 @@ Each entry carries its own hash, so a row is believed whatever page it was found
     ledger.db.salvaging   the new file while it grows; killed here, nothing has happened
     ledger.db.salvaged    the new file, whole and durable: from its rename on, whoever opens the ledger ends the change
     ledger.db.damaged-1   the damaged file with its log, kept for who wants to look; the next one is damaged-2
-    ledger.db.report      what was found and lost, until an entry says so
+    ledger.db.damaged-1.report   what was found and lost then, until an entry says so: one for each
 """
 
 import hashlib
@@ -16,6 +16,7 @@ import os
 import secrets
 import sqlite3
 import time
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from sync.entry import Entry, Key, canonical, entry_hash, epoch_counter, epoch_t
 from sync.errors import LedgerDamaged, LedgerUnavailable
 from sync.gapped import DAMAGED, PRUNED, Gap, Gaps, missing_runs
 from sync.pages import rows_of
+from sync.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ def salvage(path: Path) -> dict[str, Any]:
         for name in (draft, Path(f"{draft}-journal"), Path(f"{draft}-wal"), Path(f"{draft}-shm")):
             name.unlink(missing_ok=True)
         report = _report(path, _build(draft, path))
-        write_whole(_named(path, "report"), canonical(report))
+        write_whole(_named(path, f"{report['aside'].removeprefix(f'{path.name}.')}.report"), canonical(report))
         os.rename(draft, _named(path, "salvaged"))
         sync_folder(path.parent)
         finish(path)
@@ -133,22 +135,34 @@ def aside_of(path: Path) -> Path:
 
 
 def report_of(path: Path) -> dict[str, Any] | None:
-    """Return what the last salvage found and lost, until `told`."""
-    try:
-        return json.loads(_named(path, "report").read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        log.error("the report of the salvage of %s cannot be read: %s", path, error)
-        return None
+    """Return what the oldest salvage that no entry tells yet found and lost, until `told`.
+
+    A gate may die before it has told one, and find the next damage when it starts again.
+    """
+    oldest = _oldest_report(path)
+    return oldest[1] if oldest else None
 
 
 def told(path: Path) -> None:
-    """Forget the report: an entry says it now.
+    """Forget the report that `report_of` returns: an entry says it now.
 
     Raises: OSError.
     """
-    _named(path, "report").unlink(missing_ok=True)
+    oldest = _oldest_report(path)
+    if oldest is not None:
+        oldest[0].unlink()
+
+
+def _oldest_report(path: Path) -> tuple[Path, dict[str, Any]] | None:
+    names = path.parent.glob(f"{path.name}.damaged-*.report")
+    numbers = (name.suffixes[-2].removeprefix(".damaged-") for name in names)
+    for number in sorted(int(text) for text in numbers if text.isdecimal()):
+        report = _named(path, f"damaged-{number}.report")
+        try:
+            return report, json.loads(report.read_bytes())
+        except (OSError, ValueError) as error:
+            log.error("the report %s cannot be read: %s", report, error)
+    return None
 
 
 def _named(path: Path, ending: str) -> Path:
@@ -242,11 +256,15 @@ def _find_holes(connection: sqlite3.Connection, found: _Found) -> None:
     for row in connection.execute(f"{schema.SELECT} ORDER BY epoch, seq"):
         entry = schema.entry_of(row)
         found.kept += 1
-        if before is not None:
-            found.holes += _holes_between(before, entry, gaps)
+        found.holes += _holes_between(before, entry, gaps) if before else _holes_before(entry, gaps)
         before = entry
     found.last = before.key if before else None
     connection.executemany(schema.INSERT_GAP, map(_row_of, found.holes))
+
+
+def _holes_before(first: Entry, gaps: Gaps) -> list[Gap]:
+    """Return what is missing of the first entry's own epoch: what was pruned is a gap, and so the rest is a hole."""
+    return _damaged(missing_runs(Key(first.key.epoch, 0), first.key, gaps))
 
 
 def _holes_between(before: Entry, entry: Entry, gaps: Gaps) -> list[Gap]:
@@ -254,6 +272,10 @@ def _holes_between(before: Entry, entry: Entry, gaps: Gaps) -> list[Gap]:
     end = _end_of_epoch_before(entry)
     if end is not None and end.epoch == before.key.epoch:
         runs = list(missing_runs(before.key, Key(end.epoch, end.seq + 1), gaps)) + runs
+    return _damaged(runs)
+
+
+def _damaged(runs: Iterable[tuple[int, Run]]) -> list[Gap]:
     return [Gap(epoch=epoch, first=run.first, last=run.last, prev=None, hash=None, why=DAMAGED) for epoch, run in runs]
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sync.disk import sync_folder, write_whole
+from sync.disk import overwrite, sync_folder, write_whole
 from sync.entry import Draft, Stamp, canonical
 from sync.errors import LedgerUnavailable, VaultError
 from sync.ledger import LedgerWriter, Sealer
@@ -182,6 +182,7 @@ def _put_aside(importing: Path, path: Path, remains: bytes) -> None:
         number += 1
         aside = Path(f"{path}.imported-{number}")
     write_whole(aside, remains)
+    overwrite(importing)  # the spool's key never dies: what it sealed must not stay in free blocks
     importing.unlink()
     sync_folder(path.parent)
 

@@ -31,7 +31,7 @@ class Tally:
         """
         self.path = path
         self._lock = threading.Lock()
-        self._dirty = False
+        self._dirty = self._unwritten = False
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if os.fstat(self._descriptor).st_size < 2 * _SLOT_BYTES:
@@ -89,6 +89,9 @@ class Tally:
 
         Raises: OSError.
         """
+        with self._lock:
+            if self._unwritten:  # counted while the card took nothing: it may take it now
+                self._put()
         if self._dirty:
             self._dirty = False
             os.fdatasync(self._descriptor)
@@ -99,10 +102,14 @@ class Tally:
 
     def _write(self, state: dict[str, Any]) -> None:
         self._state = {**state, "number": state["number"] + 1}
+        self._put()
+
+    def _put(self) -> None:
+        self._unwritten = True
         text = json.dumps(self._state, separators=(",", ":")).encode()
         line = b"%08x %s" % (zlib.crc32(text), text)
         os.pwrite(self._descriptor, line.ljust(_SLOT_BYTES, b"\n"), self._state["number"] % 2 * _SLOT_BYTES)
-        self._dirty = True
+        self._unwritten, self._dirty = False, True
 
 
 def _slot_of(descriptor: int, at: int) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Encrypt personal parts under keys that can be destroyed: destroying the key is the deletion.
 
-    device.key    32 random bytes, made once: wraps every other key, never leaves the box
+    device.key    32 random bytes, made once: wraps every other key, never leaves the box; may come from elsewhere
     site.key      32 bytes shared by the gates of a site: turns an ID number into the same token at each of them
-    vault.db      the wrapped keys, one per kind and day or per person: a file of its own, in rollback-journal mode
-                  with secure_delete, so that a destroyed key is overwritten and no log keeps a copy of it
+    vault.db      the wrapped keys, one per class and day (`passage/2026-11-22`) or per class and person
+                  (`template/<token>`): a file of its own, with secure_delete and a rollback journal that stays in its
+                  place and is overwritten with zeros when a key is destroyed, so that no block keeps a copy of it
 
-A ciphertext begins with the number of its algorithm (1 = AES-256-GCM), then the nonce, then ciphertext and tag; the
-name of its key is bound in, so that one person's part cannot be passed off as another's.
+How bytes are sealed, and by which algorithm, is in `ciphers.py`. Whatever algorithm seals now, what an earlier one has
+sealed always opens. Wrapped keys of 60 bytes are from before there was a choice: AES-256-GCM, without the first byte.
 """
 
 import hashlib
@@ -15,27 +16,24 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from sync import schema
-from sync.disk import write_new
+from sync import ciphers, schema
+from sync.disk import overwrite, write_new
 from sync.entry import canonical
 from sync.errors import VaultError
 
 SPOOL_KEY = "spool"  # derived from the device key, so that a full disk cannot be in its way; see `sync/spool.py`
-_AES_256_GCM = b"\x01"
-_KEY_BYTES = 32
-_NONCE_BYTES = 12  # random: 2**32 messages under one key are safe, and a key lives for one day
+_FORMER_WRAPPED_BYTES = ciphers.NONCE_BYTES + ciphers.KEY_BYTES + 16
 _TOKEN_DIGITS = 32  # 128 bits: two of a billion people share one with a chance of 1 in 10**21
 _CACHED_KEYS = 64  # ten kinds for some days; the least recently made leaves first
 _SCHEMA_VERSION = 1
+_FIND = "SELECT wrapped FROM keys WHERE name = ?"
+_FIND_CLASS = "SELECT name, wrapped FROM keys WHERE name >= ? AND name < ?"
 _TABLE = "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID"
 
 
@@ -49,10 +47,12 @@ class Vault:
         site_key: bytes,
         random_bytes: Callable[[int], bytes],
         connect: Callable[[Path, str], sqlite3.Connection],
+        cipher: str = "auto",
     ):
         """Hold the two keys; `open` reads them."""
         self._path = path
-        self._device = AESGCM(device_key)
+        self._device = device_key
+        self._algorithm = ciphers.number_of(cipher)
         self._spool_key = hmac.digest(device_key, b"spool", "sha256")
         self._site_key = site_key
         self._random_bytes = random_bytes
@@ -66,20 +66,23 @@ class Vault:
         secrets_dir: Path | str,
         *,
         create: bool = False,
+        cipher: str = "auto",
+        device_key: bytes | None = None,
         random_bytes: Callable[[int], bytes] = os.urandom,
         connect: Callable[[Path, str], sqlite3.Connection] = schema.connect,
     ) -> Self:
         """Open the vault in this folder; with `create`, make what is missing, once, whoever comes first.
 
+        `cipher` is "auto" or a name of `ciphers.NUMBERS`. A `device_key` from elsewhere takes the place of the file.
         Raises: VaultError when a key is missing, malformed or readable by everybody.
         """
         folder = Path(secrets_dir)
-        keys = []
-        for name in ("device.key", "site.key"):
+        keys = [] if device_key is None else [device_key]
+        for name in ("device.key", "site.key")[len(keys) :]:
             if create and not (folder / name).exists():
-                _make_key_file(folder / name, random_bytes(_KEY_BYTES))
-            keys.append(_read_key_file(folder / name))
-        vault = cls(folder / "vault.db", keys[0], keys[1], random_bytes, connect)
+                _make_key_file(folder / name, random_bytes(ciphers.KEY_BYTES))
+            keys.append(read_key_file(folder / name))
+        vault = cls(folder / "vault.db", keys[0], keys[1], random_bytes, connect, cipher)
         vault._check_table(create)
         return vault
 
@@ -112,26 +115,40 @@ class Vault:
         Raises: VaultError when the key was destroyed or does not open this ciphertext.
         """
         key = self._spool_key if key_name == SPOOL_KEY else self._load(key_name)
-        return self._unseal_under(AESGCM(key) if key else None, key_name, ciphertext)
-
-    def _unseal_under(self, key: AESGCM | None, key_name: str, ciphertext: bytes) -> bytes:
-        if ciphertext[:1] != _AES_256_GCM:
-            raise VaultError(f"a part sealed under {key_name} names no known algorithm; use the newer program")
-        if key is None:
-            raise VaultError(f"there is no key {key_name}: it was destroyed, or it is in another box's vault")
-        return _open_sealed(key, ciphertext[1:], key_name)
+        return _unseal_under(key, key_name, ciphertext)
 
     def opener(self) -> Callable[[str, bytes], bytes]:
-        """Return an `unseal_bytes` that asks the disk once per key: for one reading of many parts, not to be kept."""
-        keys: dict[str, AESGCM | None] = {}
+        """Return an `unseal_bytes` that asks the disk once per class: for one reading of many parts, not to be kept."""
+        wrapped: dict[str, dict[str, bytes]] = {}
+        keys: dict[str, bytes | None] = {}
 
         def unseal(key_name: str, ciphertext: bytes) -> bytes:
             if key_name not in keys:
-                key = self._load(key_name)
-                keys[key_name] = AESGCM(key) if key else None
-            return self._unseal_under(keys[key_name], key_name, ciphertext)
+                if len(keys) >= _CACHED_KEYS:  # the parts of one person lie together, and everybody has a key
+                    keys.clear()
+                class_ = key_name.partition("/")[0]
+                if class_ not in wrapped:
+                    with self._database() as database:
+                        # "0" follows "/": one walk along the table's own order
+                        rows = database.execute(_FIND_CLASS, (f"{class_}/", f"{class_}0"))
+                        wrapped[class_] = dict(rows.fetchall())
+                found = wrapped[class_].get(key_name)
+                keys[key_name] = self._unwrap(key_name, found) if found else None
+            return _unseal_under(keys[key_name], key_name, ciphertext)
 
         return unseal
+
+    def sealer(self, names: Iterable[str]) -> Callable[[str, bytes], bytes]:
+        """Return what seals bytes under any of these keys, all made in one commit: for one publication, not to be kept.
+
+        Raises: VaultError when a key that is missing cannot be made.
+        """
+        wanted = dict.fromkeys(names)
+        with self._database() as database:
+            database.execute("BEGIN IMMEDIATE")
+            keys = {name: self._made(database, name) for name in wanted}
+            database.execute("COMMIT")
+        return lambda name, plain: self._encrypt(keys[name], name, plain)
 
     def seal_for_spool(self, mapping: Mapping[str, Any]) -> tuple[str, bytes]:
         """Return a mapping sealed under the key that needs no disk, for a line that waits to be imported."""
@@ -147,22 +164,40 @@ class Vault:
         with self._database() as database:
             return tuple(name for (name,) in database.execute("SELECT name FROM keys ORDER BY name"))
 
-    def destroy(self, key_name: str) -> bool:
-        """Destroy a key, and with it all that was sealed under it; tell whether it was there.
+    def wrapped(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return these keys as they lie on the disk: for whoever proves later that no trace of them is left."""
+        with self._database() as database:
+            found = {name: database.execute(_FIND, (name,)).fetchone() for name in names}
+        return {name: row[0] for name, row in found.items() if row}
 
-        A process that has sealed under it today forgets it at its next start: destroy the keys of days gone by.
+    def destroy(self, *key_names: str) -> int:
+        """Destroy keys, and with them all that was sealed under them; return how many were there.
+
+        A process that has sealed under one today forgets it at its next start: destroy the keys of days gone by.
         Raises: VaultError when the vault cannot be written.
         """
         with self._lock, self._database() as database:
-            self._sealing.pop(key_name, None)
-            database.execute("BEGIN IMMEDIATE")
-            gone = database.execute("DELETE FROM keys WHERE name = ?", (key_name,)).rowcount
+            for name in key_names:
+                self._sealing.pop(name, None)
+            # Kept until the connection closes: nobody else may begin a journal while this one is overwritten.
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            database.execute("BEGIN EXCLUSIVE")
+            there = [(name,) for name in key_names if database.execute(_FIND, (name,)).fetchone()]
+            database.executemany("DELETE FROM keys WHERE name = ?", there)
             database.execute("COMMIT")
-            return bool(gone)
+            self._wipe_journal()
+            return len(there)
+
+    def _wipe_journal(self) -> None:
+        journal = self._path.with_name(f"{self._path.name}-journal")
+        try:
+            with suppress(FileNotFoundError):
+                overwrite(journal)
+        except OSError as error:
+            raise VaultError(f"{journal} may hold a trace of destroyed keys: {error}; destroy again") from error
 
     def _encrypt(self, key: bytes, key_name: str, plain: bytes) -> bytes:
-        nonce = self._random_bytes(_NONCE_BYTES)
-        return _AES_256_GCM + nonce + AESGCM(key).encrypt(nonce, plain, _bound(key_name))
+        return ciphers.seal(self._algorithm, key, key_name, plain, self._random_bytes)
 
     def _sealing_key(self, name: str) -> bytes:
         with self._lock:
@@ -176,22 +211,30 @@ class Vault:
 
     def _load(self, name: str) -> bytes | None:
         with self._database() as database:
-            row = database.execute("SELECT wrapped FROM keys WHERE name = ?", (name,)).fetchone()
+            row = database.execute(_FIND, (name,)).fetchone()
         return self._unwrap(name, row[0]) if row else None
 
     def _make(self, name: str) -> bytes:
-        """Return a new key, or the one another process made at the same moment: the table decides."""
-        nonce = self._random_bytes(_NONCE_BYTES)
-        wrapped = nonce + self._device.encrypt(nonce, self._random_bytes(_KEY_BYTES), _bound(name))
         with self._database() as database:
             database.execute("BEGIN IMMEDIATE")
-            database.execute("INSERT OR IGNORE INTO keys (name, wrapped) VALUES (?, ?)", (name, wrapped))
-            (kept,) = database.execute("SELECT wrapped FROM keys WHERE name = ?", (name,)).fetchone()
+            key = self._made(database, name)
             database.execute("COMMIT")
-        return self._unwrap(name, kept)
+        return key
+
+    def _made(self, database: sqlite3.Connection, name: str) -> bytes:
+        """Return a new key, or the one another process made before: the table decides, inside the caller's commit."""
+        row = database.execute(_FIND, (name,)).fetchone()
+        if row is None:
+            wrapped = self._encrypt(self._device, name, self._random_bytes(ciphers.KEY_BYTES))
+            if wrapped[0] == ciphers.AES_256_GCM:
+                wrapped = wrapped[1:]  # as every program of ours has written it: an older one still opens it
+            database.execute("INSERT INTO keys (name, wrapped) VALUES (?, ?)", (name, wrapped))
+            row = (wrapped,)
+        return self._unwrap(name, row[0])
 
     def _unwrap(self, name: str, wrapped: bytes) -> bytes:
-        return _open_sealed(self._device, wrapped, name)
+        former = bytes((ciphers.AES_256_GCM,)) if len(wrapped) == _FORMER_WRAPPED_BYTES else b""
+        return ciphers.unseal(self._device, name, former + wrapped)
 
     def _check_table(self, create: bool) -> None:
         if create and not self._path.exists():
@@ -213,16 +256,33 @@ class Vault:
         Also for reading it is opened to be written, where that is allowed: a reader may have to undo what a killed
         writer left half done.
         """
+        database = self._opened()
+        try:
+            yield database
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        finally:
+            database.close()  # rolls back what was not committed
+
+    def _opened(self) -> sqlite3.Connection:
         try:
             database = self._connect(self._path, "rw")
-            try:
-                database.execute("PRAGMA synchronous = FULL")
-                database.execute("PRAGMA secure_delete = ON")
-                yield database
-            finally:
-                database.close()  # rolls back what was not committed
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("PRAGMA secure_delete = ON")
+            # A journal that is deleted leaves wrapped keys in free blocks, where no destruction reaches them.
+            database.execute("PRAGMA journal_mode = PERSIST")
         except sqlite3.Error as error:
-            raise VaultError(f"the vault {self._path} failed: {error}; check its disk and permissions") from error
+            raise self._failed(error) from error
+        return database
+
+    def _failed(self, error: sqlite3.Error) -> VaultError:
+        return VaultError(f"the vault {self._path} failed: {error}; check its disk and permissions")
+
+
+def _unseal_under(key: bytes | None, key_name: str, ciphertext: bytes) -> bytes:
+    if key is None:
+        raise VaultError(f"there is no key {key_name}: it was destroyed, or it is in another box's vault")
+    return ciphers.unseal(key, key_name, ciphertext)
 
 
 def _touch(path: Path) -> None:
@@ -233,17 +293,6 @@ def _touch(path: Path) -> None:
         raise VaultError(f"cannot make {path}: {error}; check the folder's permissions") from error
 
 
-def _bound(key_name: str) -> bytes:
-    return _AES_256_GCM + key_name.encode()
-
-
-def _open_sealed(cipher: AESGCM, sealed: bytes, key_name: str) -> bytes:
-    try:
-        return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _bound(key_name))
-    except (InvalidTag, ValueError) as error:
-        raise VaultError(f"key {key_name} does not open what it should; damaged, or sealed in another box") from error
-
-
 def _make_key_file(path: Path, key: bytes) -> None:
     try:
         write_new(path, key)
@@ -251,7 +300,11 @@ def _make_key_file(path: Path, key: bytes) -> None:
         raise VaultError(f"cannot make {path}: {error}; check the folder's permissions") from error
 
 
-def _read_key_file(path: Path) -> bytes:
+def read_key_file(path: Path) -> bytes:
+    """Return the 32 bytes of a key file.
+
+    Raises: VaultError when it is missing, malformed or readable by everybody.
+    """
     try:
         mode, key = path.stat().st_mode, path.read_bytes()
     except FileNotFoundError:
@@ -260,6 +313,6 @@ def _read_key_file(path: Path) -> bytes:
         raise VaultError(f"cannot read {path}: {error}; check its permissions") from error
     if mode & 0o007:
         raise VaultError(f"{path} can be read by everybody (mode {mode & 0o777:04o}); chmod 600 it")
-    if len(key) != _KEY_BYTES:
-        raise VaultError(f"{path} has {len(key)} bytes, expected {_KEY_BYTES}; restore it")
+    if len(key) != ciphers.KEY_BYTES:
+        raise VaultError(f"{path} has {len(key)} bytes, expected {ciphers.KEY_BYTES}; restore it")
     return key

@@ -68,6 +68,7 @@ class EpochReceipt:
     epoch: int
     upto: int
     also: tuple[Run, ...] = ()
+    part: bool = False  # there are more runs than it names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class Receipt:
     refused: tuple[Refused, ...] = ()
     batch: str | None = None  # None when it answers a state, not a batch
     encodings: tuple[str, ...] = ()  # what the street can read besides plain JSON; an old one says nothing
+    answers: str | None = None  # the word of the state that it answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class State:
     online: bool
     since: str | None = None  # RFC 3339, for people
     epochs: tuple[KnownEpoch, ...] = ()
+    ask: str | None = None  # to be repeated in the answer, see `sync/question.py`
 
 
 # --- entries -----------------------------------------------------------------------------------------------------
@@ -235,15 +238,15 @@ def encode_receipt(receipt: Receipt) -> bytes:
         "gate": receipt.gate,
         "epochs": [
             {"epoch": epoch_text(one.epoch), "upto": one.upto, "also": [[run.first, run.last] for run in one.also]}
+            | ({"part": True} if one.part else {})
             for one in receipt.epochs
         ],
         "refused": [{"key": str(one.key) if one.key else ANY_KEY, "reason": one.reason} for one in receipt.refused],
     }
-    if receipt.batch is not None:
-        body["batch"] = receipt.batch
     if receipt.encodings:
         body["encodings"] = list(receipt.encodings)
-    return canonical(body)
+    more = {"batch": receipt.batch, "answers": receipt.answers}
+    return canonical(body | {name: value for name, value in more.items() if value is not None})
 
 
 def decode_receipt(payload: bytes) -> Receipt:
@@ -255,6 +258,7 @@ def decode_receipt(payload: bytes) -> Receipt:
         refused=tuple(_refused(item) for item in _objects(body, "refused", MAX_EVENTS)),
         batch=_text(body, "batch") if body.get("batch") is not None else None,
         encodings=_encodings(body.get("encodings", [])),
+        answers=_text(body, "answers") if "answers" in body else None,
     )
 
 
@@ -268,7 +272,9 @@ def _epoch_receipt(item: Mapping[str, Any]) -> EpochReceipt:
     also = item.get("also", [])
     if not isinstance(also, list) or len(also) > MAX_RUNS:
         raise WireError(f"also: expected at most {MAX_RUNS} pairs")
-    return EpochReceipt(epoch=_epoch(item), upto=_count(item, "upto"), also=tuple(_run(pair) for pair in also))
+    return EpochReceipt(
+        epoch=_epoch(item), upto=_count(item, "upto"), also=tuple(map(_run, also)), part=item.get("part") is True
+    )
 
 
 def _run(pair: Any) -> Run:
@@ -296,6 +302,8 @@ def encode_state(state: State) -> bytes:
         body["since"] = state.since
     if state.epochs:
         body["epochs"] = [{"epoch": epoch_text(e.epoch), "first": e.first, "last": e.last} for e in state.epochs]
+    if state.ask is not None:
+        body["ask"] = state.ask
     return canonical(body)
 
 
@@ -309,7 +317,8 @@ def decode_state(payload: bytes) -> State:
         KnownEpoch(epoch=_epoch(item), first=_count(item, "first"), last=_count(item, "last"))
         for item in _objects(body, "epochs", MAX_EPOCHS)
     )
-    return State(online=online, since=_text(body, "since") if "since" in body else None, epochs=epochs)
+    since, ask = (_text(body, name) if name in body else None for name in ("since", "ask"))
+    return State(online=online, since=since, epochs=epochs, ask=ask)
 
 
 def encode_health(*, at: str, **counts: int) -> bytes:

@@ -25,8 +25,9 @@ from sync.forward import Forwarder
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.memory_broker import MemoryBroker, MemoryHub
 from sync.pack import ENCODING, unpack
-from sync.receive import Receiver, Store
+from sync.receive import Receiver
 from sync.snapshot import header_of
+from sync.store import Store
 from sync.topics import LEAVES, ROOT
 from sync.wire import Gate, State, decode_batch, decode_receipt, decode_state, encode_state, topics
 

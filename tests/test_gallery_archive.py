@@ -44,6 +44,13 @@ def test_what_is_packed_is_what_is_read(secret):
     assert archive.signer == US
 
 
+@pytest.mark.parametrize(("cipher", "told"), [("auto", "AES-256-GCM"), ("sm4-gcm", "SM4-GCM")])
+def test_the_site_says_what_encrypts_and_every_box_reads_it(cipher, told):
+    data = write_archive(PEOPLE, {}, KEY, SIGNER, made_at=MADE_AT, cipher=cipher)
+    assert f'"cipher":"{told}"'.encode() in data
+    assert read_archive(data, KEY, [US]).members == read_archive(packed(PEOPLE, {}), KEY, [US]).members
+
+
 def test_the_file_names_nobody_and_shows_no_template():
     data = packed()
     for secret in ("样本甲".encode(), number_of(1).encode(), PEOPLE[0].templates[0].vector, b"a picture", b'"m1"'):

@@ -1,6 +1,8 @@
 """The deciding thread: an entry before every opening, staff never held up, faults that do not stop the gate."""
 
 import queue
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -171,11 +173,18 @@ class Stand:
         self.lane.report(Component.BARRIER, symptom, detail)
 
     def entries(self, kind: str) -> list[dict]:
+        """Return what is kept of this kind, once what was handed over has reached the disk."""
+        deadline, never = time.monotonic() + 10.0, threading.Event()
+        while self.keeper.queued and time.monotonic() < deadline:
+            never.wait(0.001)
+        return self.on_disk(kind)
+
+    def on_disk(self, kind: str) -> list[dict]:
         return [entry.data for entry in reversed(self.reader.newest(100, kind))]
 
     def openings(self) -> list[dict]:
-        passages = [data for data in self.entries("passage") if data["outcome"] == "open"]
-        return passages + [data for data in self.entries("registration") if data["opened"]] + self.entries("opening")
+        passages = [data for data in self.on_disk("passage") if data["outcome"] == "open"]
+        return passages + [data for data in self.on_disk("registration") if data["opened"]] + self.on_disk("opening")
 
     def openings_on_disk(self) -> int:
         """How many openings the ledger holds, as another process would see it; -1 while it has none to ask."""

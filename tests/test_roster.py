@@ -2,13 +2,15 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
-from sentinel import roster, roster_reading
+from sentinel import roster, roster_file, roster_reading
 from sentinel.core.consent import ConsentGiven, Giver
 from sentinel.core.errors import DataError
+from sync.errors import VaultError
 from sync.vault import Vault
 
 VECTOR = bytes(range(256)) * 2
@@ -181,3 +183,32 @@ def test_the_name_of_a_guardian_is_sealed_too(tmp_path, vault):
     roster.publish(path, {"t": member(vault, consent=CONSENT)}, vault)
     assert "样本监护人".encode() not in path.read_bytes()
     assert "样本监护人" not in repr(member(vault, consent=CONSENT))
+
+
+def test_each_person_has_keys_of_their_own_and_they_go_with_the_person(tmp_path, vault):
+    path = tmp_path / "roster.db"
+    one = member(vault, templates=(template_of("00000000000a", has_picture=True),))
+    other = member(vault, token="0" * 32, templates=(template_of("00000000000b"),))
+    roster.publish(path, {m.token: m for m in (one, other)}, vault, {"00000000000a": b"a picture"})
+    names = {f"{kind}/{one.token}" for kind in roster_file.CLASSES}
+    names |= {f"roster/{other.token}", f"template/{other.token}"}
+    assert set(vault.names()) == names
+    vault.seal({"name": "somebody"}, "passage", "2026-11-22")
+    before = path.read_bytes()
+    roster.publish(path, {other.token: other}, vault)
+    left = {f"roster/{other.token}", f"template/{other.token}", "passage/2026-11-22"}
+    assert set(vault.names()) == left, "the one is gone, the other and the passages are not"
+    (tmp_path / "old.db").write_bytes(before)
+    with pytest.raises(VaultError, match="destroyed"):
+        roster.load_all(tmp_path / "old.db", vault)
+    bare = replace(other, templates=())
+    roster.publish(path, {other.token: bare}, vault)
+    assert set(vault.names()) == left - {f"template/{other.token}"}, "who takes the consent back passes by card"
+
+
+def test_the_keys_of_a_day_that_older_rosters_used_go_with_the_first_publication(tmp_path, vault):
+    path, kept = tmp_path / "roster.db", member(vault)
+    vault.seal(({"name": "n"}), "roster", "2026-11-01")
+    vault.seal_bytes(VECTOR, "template", "2026-11-01")
+    roster.publish(path, {kept.token: kept}, vault)
+    assert set(vault.names()) == {f"roster/{kept.token}", f"template/{kept.token}"}

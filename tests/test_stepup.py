@@ -107,7 +107,7 @@ def test_the_gate_follows_the_list_as_it_follows_the_roster(tmp_path):
     anna = roster.Member(token="anna", name="Anna", number="11010519491231002X", templates=(template,))
     roster.publish(settings.paths.roster, {"anna": anna}, vault)
     posted: list = []
-    files = Files(settings, vault, NothingSpooled(), posted.append)
+    files = Files(settings, vault, NothingSpooled(), posted.append, date.today)
     assert not looked_at(files, posted)["anna"].step_up
     stepup.publish(settings.paths.alike, StepUp(tokens=frozenset({"anna"})), model="m", similarity=0.5)
     assert looked_at(files, posted)["anna"].step_up, "though the roster is the same"

@@ -18,14 +18,19 @@ from sentinel.core.keeping import DAY_NS, Days, kept_for_ns, may_go
 from sentinel.core.kinds import ALL, Barrier, Calibration, Fault, Passage, Revocation
 from sentinel.i18n import has_text
 from sentinel.keeper import How, Keeper
-from sentinel.storage import Storage
+from sentinel.storage import Storage, proof_of
 from sync import schema
+from sync.broker import Message
 from sync.cursor import Cursor
 from sync.entry import Stamp
 from sync.gapped import Gap
+from sync.identity import Believed, make_identity
 from sync.ledger import ChainReport, LedgerReader, LedgerWriter
+from sync.receipts import believe, signed_properties
 from sync.room import WARN_FILL
 from sync.runs import Run
+from sync.topics import Gate
+from sync.wire import EpochReceipt, Receipt, encode_receipt
 
 NOON_NS = 1_795_000_000_000_000_000
 HOUR_NS = 3_600_000_000_000
@@ -77,8 +82,9 @@ class Sick:
 class Stand:
     """A keeper and its storage on a disk, with a clock that goes an hour per entry, and a street that may receipt."""
 
-    def __init__(self, disk: Path, quota_mb: int = 3) -> None:
+    def __init__(self, disk: Path, quota_mb: int = 3, proof_of: Any = None) -> None:
         self.disk = disk
+        self.proof_of = proof_of
         self.path = disk / "ledger.db"
         self.uplink_db = disk.parent / "uplink.db"  # the street's receipts are not what this is about
         self.sick = False
@@ -91,8 +97,9 @@ class Stand:
 
     def start(self) -> None:
         self.storage = Storage(
-            self.path, self.uplink_db, DAYS, stamp=self.stamp, clock=self.clock, spool_bytes=SPOOL_BYTES
-        )
+            self.path, self.uplink_db, DAYS, stamp=self.stamp, clock=self.clock, spool_bytes=SPOOL_BYTES,
+            proof_of=self.proof_of,
+        )  # fmt: skip
         self.keeper = Keeper(
             open_ledger=self.open_ledger, spool=self.disk / "spool.jsonl", vault=None, stamp=self.stamp,
             bound_s=30.0, clock=self.clock, storage=self.storage,
@@ -180,6 +187,30 @@ def test_young_and_unreceipted_entries_are_never_dropped(stand):
     stand.look()
     assert stand.held("passage") == 10, "the first ten have had their thirty days"
     stand.assert_sound()
+
+
+def test_where_the_streets_keys_are_known_a_forged_cursor_drops_nothing(tmp_path):
+    street = make_identity(tmp_path / "street.key")
+    (tmp_path / "street.pub").write_text(street.known.text())
+    gate = Gate(street="330106", site="cuiyuan3", gate="east-3")
+    with small_disk(tmp_path) as disk:
+        stand = Stand(disk, proof_of=proof_of(tmp_path / "street.pub", str(gate)))
+        while stand.storage.fill < 0.96:
+            stand.keep(FAULT, 40)
+            stand.look()
+        stand.wall_ns += 400 * DAY_NS
+        stand.receipt_all()  # as whoever has taken the uplink over would write it
+        stand.look()
+        assert stand.held("pruned") == 0
+        with LedgerReader(stand.path) as reader, Cursor(stand.uplink_db, write=True) as cursor:
+            said = tuple(EpochReceipt(epoch=span.epoch, upto=span.last_seq) for span in reader.epochs())
+            payload = encode_receipt(Receipt(gate=str(gate), epochs=said))
+            message = Message(topic="", payload=payload, properties=signed_properties(payload, street))
+            cursor.settle({}, proofs=believe(message, gate, Believed([street.known]))[1])
+        stand.look()
+        assert stand.held("pruned") == 1
+        stand.assert_sound()
+        stand.keeper.close("done")
 
 
 def test_a_full_ledger_keeps_only_who_passed_and_counts_the_rest(stand):

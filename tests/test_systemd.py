@@ -17,9 +17,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "systemd"
 PROGRAMS = "/opt/sentinel/current/bin/"
-UNITS = sorted(FOLDER.glob("*.service")) + sorted(FOLDER.glob("*.socket"))
+UNITS = [*sorted(FOLDER.glob("*.service")), *sorted(FOLDER.glob("*.socket")), *sorted(FOLDER.glob("*.timer"))]
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
-LASTING = [unit for unit in SERVICES if "@" not in unit.name]
+TIMERS = {unit.stem for unit in UNITS if unit.suffix == ".timer"}
+LASTING = [unit for unit in SERVICES if "@" not in unit.name and unit.stem not in TIMERS]
 
 services = pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
 lasting = pytest.mark.parametrize("unit", LASTING, ids=lambda unit: unit.name)
@@ -150,6 +151,15 @@ def test_what_has_the_network_can_open_nothing(name):
     assert "-/var/lib/sentinel/secrets" in keys["InaccessiblePaths"]
     assert keys["User"] != keys_of(FOLDER / "sentinel-gate.service")["User"]
     assert keys["IPAddressDeny"] == ["any"]
+
+
+def test_the_backup_comes_after_the_gate_and_reaches_no_device_and_no_network():
+    keys = keys_of(FOLDER / "sentinel-backup.service")
+    assert (keys["Type"], keys["User"]) == (["oneshot"], ["sentinel"]), "a -wal file of another user locks the gate out"
+    assert (keys["Nice"], keys["IOSchedulingClass"]) == (["19"], ["idle"])
+    assert (keys["PrivateDevices"], keys["PrivateNetwork"]) == (["yes"], ["yes"])
+    assert "--if-due" in command_of(FOLDER / "sentinel-backup.service")
+    assert set(keys_of(FOLDER / "sentinel-backup.timer")) >= {"OnBootSec", "OnUnitActiveSec"}, "no wall clock"
 
 
 def test_nobody_but_the_gate_can_leave_a_file_beside_the_ledger():

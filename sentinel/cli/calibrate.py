@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from sentinel import clocks
 from sentinel.cli import add_nouns, add_verb
 from sentinel.control import ask, ask_manual, raise_refused
 from sentinel.core.calibration import (
@@ -81,7 +82,7 @@ def run_thermal(args: argparse.Namespace) -> int:
         "method": comparison.method, "samples": found.samples, "offset_celsius": found.offset_celsius,
         "spread_celsius": found.spread_celsius, "residual_celsius": found.residual_celsius,
         "reference_celsius": args.black_body, "ambient_celsius": ambient,
-        "due": due_date(date.today(), args.due_days).isoformat(),
+        "due": due_date(clocks.today(), args.due_days).isoformat(),
     }  # fmt: skip
     answer = raise_refused(ask_manual(settings.paths.manual_socket, args.config, request, PATIENCE_S))
     if not args.quiet and not args.json:
@@ -176,7 +177,7 @@ def run_show(args: argparse.Namespace) -> int:
     if not newest:
         raise Unavailable(text("cli.calibrate.none", args.lang))
     body = newest[0].data
-    overdue = date.today() > date.fromisoformat(body["due"])
+    overdue = clocks.today() > date.fromisoformat(body["due"])
     if args.json:
         shown = {"schema": "sentinel.calibration/1", "key": str(newest[0].key), **body, "overdue": overdue}
         print(json.dumps(shown, ensure_ascii=False))

@@ -11,9 +11,13 @@ from urllib.parse import urlsplit
 from sentinel.cli import add_nouns, add_verb, render
 from sentinel.condition import Balance
 from sentinel.core.errors import ConfigError, DataError
+from sentinel.core.kinds import Deletion
 from sentinel.device_settings import SERIAL_TABLES
 from sentinel.i18n import text
 from sentinel.settings import Settings, load
+
+_MOST_DELETIONS = 100_000
+_MOST_TOLD = 100
 
 
 def add(subparsers: Any) -> None:
@@ -33,7 +37,7 @@ def add(subparsers: Any) -> None:
         run_ledger,
         summary="Verify the whole hash chain and the balance of appended, receipted, refused and pending.",
         example="sentinelctl check ledger --json",
-        exits="0 whole and even, 65 a break or an uneven balance",
+        exits="0 whole and even, 65 a break, an uneven balance, or a personal part that no deletion names is missing",
     )
 
 
@@ -84,19 +88,37 @@ def port_advice(settings: Settings) -> list[str]:
 
 def run_ledger(args: argparse.Namespace) -> int:
     """Print what was verified, and name every break by its numbers."""
+    from sentinel.erasure import PartsCheck
+    from sentinel.keyroom import own_identity
     from sentinel.status import Sources, balance_of
+    from sync.identity import Believed
     from sync.ledger import LedgerReader
 
-    sources, paths = Sources(), load(args.config).paths
+    sources, settings = Sources(), load(args.config)
+    paths, ours = settings.paths, own_identity(settings)
     with LedgerReader(paths.ledger) as reader:
-        chain = reader.verify()
+        check = PartsCheck(reader.newest(_MOST_DELETIONS, Deletion.KIND), Believed([ours]).verify if ours else None)
+        chain = reader.verify(check.look)
         balance = balance_of(reader, paths.uplink_db, sources, sources.wall_ns())
     even = balance.known and balance.holds
     if args.json:
-        print(json.dumps(_document(chain, balance), ensure_ascii=False))
+        print(json.dumps(_document(chain, balance, check.parts), ensure_ascii=False))
     elif not args.quiet:
-        print("\n".join(ledger_lines(chain, balance, args)))
-    return 0 if chain.ok and even else DataError.exit_code
+        print("\n".join(ledger_lines(chain, balance, args) + part_lines(check.parts, args, checked=ours is not None)))
+    return 0 if chain.ok and even and check.parts.ok else DataError.exit_code
+
+
+def part_lines(parts: Any, args: argparse.Namespace, *, checked: bool) -> list[str]:
+    """Return in words what became of the personal parts."""
+    style = render.terminal_style(sys.stdout, plain=args.plain)
+    said = text("cli.check.parts", args.lang, present=parts.present, erased=parts.erased)
+    lines = [f"{style.mark('ok' if parts.ok else 'fault')} {said}"]
+    lines += [f"  {missing}" for missing in parts.missing[:_MOST_TOLD]]
+    if parts.undone:
+        lines.append(f"  {text('cli.check.parts_undone', args.lang, count=parts.undone)}")
+    if parts.erased and not checked:
+        lines.append(f"  {style.mark('warning')} {text('cli.check.unsigned', args.lang)}")
+    return lines
 
 
 def ledger_lines(chain: Any, balance: Balance, args: argparse.Namespace) -> list[str]:
@@ -118,10 +140,12 @@ def ledger_lines(chain: Any, balance: Balance, args: argparse.Namespace) -> list
     return [*lines, f"{style.mark('ok' if balance.holds else 'fault')} {sums}"]
 
 
-def _document(chain: Any, balance: Balance) -> dict[str, Any]:
+def _document(chain: Any, balance: Balance, parts: Any) -> dict[str, Any]:
     return {
         "schema": "sentinel.check/1",
-        "ok": chain.ok and balance.known and balance.holds,
+        "ok": chain.ok and balance.known and balance.holds and parts.ok,
+        "personal": {"present": parts.present, "erased": parts.erased, "undone": parts.undone,
+                     "missing": parts.missing[:_MOST_TOLD]},
         "chain": {"ok": chain.ok, "checked": chain.checked, "breaks": list(chain.breaks),
                   "pruned": chain.pruned, "holes": [str(hole) for hole in chain.holes]},
         "balance": {

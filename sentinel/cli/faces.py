@@ -42,11 +42,11 @@ def add(subparsers: Any) -> None:
 def run_check(args: argparse.Namespace) -> int:
     """Weigh the evidence, say it, and publish who steps up when asked."""
     from sentinel import roster, stepup
+    from sentinel.keyroom import open_vault
     from sentinel.site_evidence import passed_at, templates_of, weigh_site
-    from sync.vault import Vault
 
     settings = load(args.config)
-    vault = Vault.open(settings.paths.secrets_dir, create=False)
+    vault = open_vault(settings)
     templates = templates_of(roster.load(settings.paths.roster, vault).values())
     if not templates.people:
         raise Unavailable(text("cli.faces.none", args.lang))

@@ -8,14 +8,15 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sentinel import clocks
 from sentinel.cli import add_nouns, add_verb
 from sentinel.control import ask_manual, raise_refused
 from sentinel.core.admission import BACKDATED_S, scope_of
-from sentinel.core.errors import UsageError
+from sentinel.core.errors import Unavailable, UsageError
 from sentinel.core.kinds import GRANT_REASONS, REVOKE_REASONS
 from sentinel.core.model import Pass, PassKind
 from sentinel.i18n import text
@@ -85,7 +86,7 @@ def _add_pass(nouns: Any) -> None:
         about="At a gate the pass is recorded in the ledger first. With --key, as at a street office, nothing is\n"
         "recorded and --at says where it holds. There is nobody's name in a pass.",
         example="sentinelctl issue pass --kind visitor --hours 4 --uses 1 --png pass.png",
-        exits="0 issued, 64 called wrongly, 65 the key is damaged, 69 there is no key, or nothing could be recorded",
+        exits="0 issued, 64 called wrongly, 65 the key is damaged, 69 no key, a wrong clock, or not recorded",
     )
     issuing.add_argument("--kind", type=PassKind, choices=tuple(PassKind), required=True, help="for whom")
     issuing.add_argument("--hours", type=float, metavar="H", help="valid so long (visitor 4, staff one year)")
@@ -129,6 +130,9 @@ def run_pass(args: argparse.Namespace) -> int:
         _check_writable(path)  # told before the pass is in the ledger
     key = passes.load_key(args.key or passes.own_key_path(load(args.config).paths.secrets_dir))
     uses = _USUAL_USES[args.kind] if args.uses is None else args.uses
+    if (doubted := clocks.GateClock().doubted()) is not None:
+        since = datetime.fromtimestamp(doubted.ns // 1_000_000_000, UTC).date()
+        raise Unavailable(f"this box's clock is wrong, it is {since} or later; set it: timedatectl set-time")
     now = int(time.time())
     code = passes.write_pass(
         key,

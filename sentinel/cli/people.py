@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from sentinel import clocks
 from sentinel.cli import add_nouns, add_verb, people_archive, people_gallery, render
 from sentinel.cli.people_gallery import one_of, one_thread
 from sentinel.core.errors import UsageError
@@ -97,12 +98,12 @@ def run_add(args: argparse.Namespace) -> int:
 def run_list(args: argparse.Namespace) -> int:
     """Print every member: token, masked name, templates in use, until when, hints."""
     from sentinel import roster
-    from sync.vault import Vault
+    from sentinel.keyroom import open_vault
 
     settings = load(args.config)
-    vault = Vault.open(settings.paths.secrets_dir, create=False)
+    vault = open_vault(settings)
     members = roster.load_all(settings.paths.roster, vault, vectors=False)
-    rows = [_row(member, date.today()) for member in members.values()]
+    rows = [_row(member, clocks.today()) for member in members.values()]
     rows = [row for row in rows if row["hints"]] if args.hints else rows
     if args.json:
         print(json.dumps({"schema": "sentinel.people/1", "people": rows}, ensure_ascii=False))
@@ -141,10 +142,10 @@ def _cells(row: Mapping[str, Any], lang: str) -> tuple[str, ...]:
 def run_remove(args: argparse.Namespace) -> int:
     """Remove one person; the removal is in the ledger before the roster changes."""
     from sentinel import gallery_papers, roster, site_evidence
-    from sync.vault import Vault
+    from sentinel.keyroom import open_vault
 
     settings = load(args.config)
-    vault = Vault.open(settings.paths.secrets_dir, create=False)
+    vault = open_vault(settings)
     with roster.editing(settings.paths.roster):
         members = roster.load_all(settings.paths.roster, vault)
         member = one_of(members, args.token)

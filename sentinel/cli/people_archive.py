@@ -80,7 +80,8 @@ def run_export(args: argparse.Namespace) -> int:
         wanted = _picture_ids(people) if args.with_pictures else []
         pictures = dict(roster.pictures(book.settings.paths.roster, book.vault, wanted))
         key = gallery_archive.signing_key(book.settings.paths.secrets_dir)
-        data = gallery_archive.write_archive(people, pictures, secret, key, made_at=datetime.now(UTC))
+        cipher, now = book.settings.vault.cipher, datetime.now(UTC)
+        data = gallery_archive.write_archive(people, pictures, secret, key, made_at=now, cipher=cipher)
         told = gallery_archive.told_of(data, key.public_key())
         book.keep(gallery_papers.gallery_request(people, act="exported", pictures=len(pictures), **told))
     try:

@@ -102,10 +102,10 @@ class Book:
 def book_of(args: argparse.Namespace) -> Iterator[Book]:
     """Give the roster to one editor at a time."""
     from sentinel import roster
-    from sync.vault import Vault
+    from sentinel.keyroom import open_vault
 
     settings = load(args.config)
-    vault = Vault.open(settings.paths.secrets_dir, create=False)
+    vault = open_vault(settings)
     with roster.editing(settings.paths.roster):
         yield Book(settings, args.config, vault, roster.load_all(settings.paths.roster, vault))
 
@@ -125,10 +125,10 @@ def one_of(members: Mapping[str, Any], token: str) -> Any:
 def run_quarantine(args: argparse.Namespace) -> int:
     """Print every template that stands in quarantine."""
     from sentinel import roster
-    from sync.vault import Vault
+    from sentinel.keyroom import open_vault
 
     settings = load(args.config)
-    vault = Vault.open(settings.paths.secrets_dir, create=False)
+    vault = open_vault(settings)
     members = roster.load_all(settings.paths.roster, vault, vectors=False)
     rows: list[dict[str, Any]] = [
         {"token": member.token, "template": one.id, "why": one.why, "other": one.other or None, "made_at": one.made_at}

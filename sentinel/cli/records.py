@@ -7,9 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 from sentinel.cli import add_nouns, add_verb, render
+from sentinel.cli.show import time_document
 from sentinel.cli.words import line_cells
 from sentinel.condition import Line
 from sentinel.core.errors import UsageError
@@ -17,6 +20,7 @@ from sentinel.core.kinds import ALL
 from sentinel.i18n import text
 from sentinel.phrases import local
 from sentinel.settings import load
+from sync.dating import Dating
 from sync.entry import Entry
 
 _FIRST_LOOK = 200  # entries read first; the look is widened fourfold until enough match
@@ -45,7 +49,9 @@ def add(subparsers: Any) -> None:
 
 def run_records(args: argparse.Namespace) -> int:
     """Print the entries that match, oldest first."""
+    from sentinel.erasure import days_of, until_of
     from sentinel.status import line_of
+    from sync.dating import dating_of
     from sync.ledger import LedgerReader
 
     if args.limit < 1:
@@ -55,15 +61,23 @@ def run_records(args: argparse.Namespace) -> int:
     kind = "passage" if args.outcome else args.kind
     if args.outcome and args.kind not in (None, "passage"):
         raise UsageError("--outcome belongs to passages; leave --kind out")
-    with LedgerReader(load(args.config).paths.ledger) as reader:
+    settings = load(args.config)
+    with LedgerReader(settings.paths.ledger) as reader:
         entries = matching(
-            lambda limit: reader.newest(limit, kind), wanted(args.outcome, args.person), since_ns, args.limit
+            lambda limit: reader.newest(limit, kind),
+            wanted(args.outcome, args.person),
+            since_ns,
+            args.limit,
+            lambda found: dating_of(reader, (entry.stamp for entry in found)),
         )
-    lines = [line_of(entry) for entry in entries]
+        began_after = cache(reader.began_after)
+        untils = [until_of(entry, began_after, days_of(settings)) for entry in entries]
+        dating = dating_of(reader, (entry.stamp for entry in entries))
+    lines = [line_of(entry, dating.when(entry.stamp)) for entry in entries]
     if args.json:
-        print(json.dumps(document(entries), ensure_ascii=False, indent=1))
+        print(json.dumps(document(entries, dating, untils), ensure_ascii=False, indent=1))
     elif not args.quiet:
-        _print_lines(lines, now_ns, args)
+        _print_lines(lines, untils, now_ns, args)
     return 0
 
 
@@ -72,16 +86,20 @@ def matching(
     want: Callable[[Entry], bool],
     since_ns: int | None,
     limit: int,
+    dating: Callable[[Sequence[Entry]], Dating],
 ) -> list[Entry]:
     """Return the newest entries that match, oldest first, reading no further back than it must.
 
-    The wall clock may have been wrong for a while, so `since_ns` picks entries and never ends the search: it ends
-    when enough match or the ledger is read through.
+    The wall clock may have been wrong for a while, so `since_ns` picks entries, by their corrected times, and never
+    ends the search: it ends when enough match or the ledger is read through.
     """
     look = _FIRST_LOOK
     while True:
         entries = sorted(newest(look), key=lambda entry: entry.key)
-        found = [entry for entry in entries if want(entry) and (since_ns is None or entry.stamp.wall_ns >= since_ns)]
+        found = [entry for entry in entries if want(entry)]
+        if since_ns is not None:
+            when = dating(entries).when
+            found = [entry for entry in found if when(entry.stamp).wall_ns >= since_ns]
         if len(found) >= limit or len(entries) < look:
             return found[-limit:]
         look *= 4
@@ -114,25 +132,39 @@ def since(when: str, now_ns: int) -> int:
         raise UsageError(f"--since {when!r} is no time; write 30min, 2h, 1d or 2026-11-22T14:00") from error
 
 
-def document(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Return the entries as JSON values, without their personal parts."""
+def document(entries: Sequence[Entry], dating: Dating, untils: Sequence[str | None] = ()) -> dict[str, Any]:
+    """Return the entries as JSON values, without their personal parts; `at` is as stamped, `time` as worked out."""
     records = [
         {
             "key": str(entry.key),
             "kind": entry.kind,
             "at": local(entry.stamp.wall_ns).isoformat(timespec="milliseconds"),
             "clock_trusted": entry.stamp.clock_trusted,
+            "time": time_document(dating.when(entry.stamp)),
             "body": entry.data,
+            "personal_until": until,
         }
-        for entry in entries
+        for entry, until in zip_longest(entries, untils)
     ]
     return {"schema": "sentinel.records/1", "records": records}
 
 
-def _print_lines(lines: Sequence[Line], now_ns: int, args: argparse.Namespace) -> None:
+def until_words(until: str | None, lang: str) -> str:
+    """Return until when a personal part is kept, in words; "" where there is none."""
+    if until is None:
+        return ""
+    return text("cli.record.until_unknown", lang) if until == "unknown" else text("cli.record.until", lang, day=until)
+
+
+def _print_lines(
+    lines: Sequence[Line], untils: Sequence[str | None], now_ns: int, args: argparse.Namespace
+) -> None:
     if not lines:
         print(text("cli.no_records", args.lang), file=sys.stderr)
         return
-    cells = [(line.key, *line_cells(line, now_ns, args.lang)) for line in lines]
+    cells = [
+        (line.key, *line_cells(line, now_ns, args.lang), until_words(until, args.lang))
+        for line, until in zip(lines, untils, strict=True)
+    ]
     for row in render.table(cells, most=None):
         print(render.ascii_only(row) if args.plain else row)

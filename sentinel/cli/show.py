@@ -24,11 +24,13 @@ from sentinel.phrases import (
     listing,
     local,
     span,
+    time_mark,
     word,
 )
-from sentinel.settings import explain, load
+from sentinel.settings import Settings, explain, load
 
 EXIT_OF_VERDICT = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
+_MARK_WORDS = (("~", "cli.time.corrected"), (">", "cli.time.bounds"), ("?", "cli.untrusted"))
 _MOST_COMPONENTS = 7
 _MOST_WAITING = 3
 
@@ -143,8 +145,9 @@ def status_screen(status: Status, lang: str, style: render.Style) -> list[str]:
     room = render.LINES - len(top) - len(bottom) - 1
     last = [line_cells(line, status.wall_ns, lang) for line in reversed(status.last[: max(room, 0)])]
     rows = [f"  {row}" for row in render.table(last, most=render.COLUMNS - 2)]
-    untrusted = any(not line.clock_trusted for line in status.last)
-    head = _title("last", lang) + (f"   {text('cli.untrusted', lang)}" if untrusted else "")
+    marks = {time_mark(line) for line in status.last}
+    legend = [text(key, lang) for mark, key in _MARK_WORDS if mark in marks]
+    head = _title("last", lang) + "".join(f"   {words}" for words in legend)
     lines = top + ([head, *rows] if rows else []) + bottom
     return [render.ascii_only(line) for line in lines] if style.plain else lines
 
@@ -255,6 +258,8 @@ def _finding_lines(finding: Finding, lang: str, style: render.Style) -> list[str
 
 def run_record(args: argparse.Namespace) -> int:
     """Print one entry, and its personal part where that is asked for and allowed."""
+    from sentinel.erasure import days_of, until_of
+    from sync.dating import dating_of
     from sync.entry import parse_key
     from sync.ledger import LedgerReader
 
@@ -265,10 +270,12 @@ def run_record(args: argparse.Namespace) -> int:
         raise UsageError(f"{error}; find keys with: sentinelctl list records") from error
     with LedgerReader(settings.paths.ledger) as reader:
         entry = reader.get(key)
-    if entry is None:
-        raise UsageError(f"the ledger has no entry {key}; find keys with: sentinelctl list records")
-    revealed = _revealed(entry, settings.paths.secrets_dir) if args.reveal else None
-    document = record_document(entry, revealed)
+        if entry is None:
+            raise UsageError(f"the ledger has no entry {key}; find keys with: sentinelctl list records")
+        until = until_of(entry, reader.began_after, days_of(settings))
+        dated = dating_of(reader, [entry.stamp], always=True).when(entry.stamp)
+    revealed = _revealed(entry, settings) if args.reveal else None
+    document = record_document(entry, revealed, dated, until)
     if args.json:
         print(json.dumps(document, ensure_ascii=False, indent=1))
     elif not args.quiet:
@@ -276,12 +283,15 @@ def run_record(args: argparse.Namespace) -> int:
     return 0
 
 
-def record_document(entry: Any, revealed: dict[str, Any] | None) -> dict[str, Any]:
-    """Return an entry as JSON values; the personal part only when it was opened."""
+def record_document(
+    entry: Any, revealed: dict[str, Any] | None, dated: Any = None, until: str | None = None
+) -> dict[str, Any]:
+    """Return an entry as JSON values; the personal part only when it was opened, and until which day it is kept."""
     stamp = entry.stamp
     personal: dict[str, Any] = {
         "state": "none" if entry.personal_sha256 is None else "erased" if entry.personal is None else "sealed",
         "key": entry.personal_key,
+        "until": until,
     }
     if revealed is not None:
         personal |= {"state": "revealed", "content": revealed}
@@ -300,10 +310,21 @@ def record_document(entry: Any, revealed: dict[str, Any] | None) -> dict[str, An
             "boot_id": stamp.boot_id,
             "clock_trusted": stamp.clock_trusted,
         },
+        **({"time": time_document(dated)} if dated is not None else {}),
         "body": entry.data,
         "personal": personal,
         "prev": entry.prev.hex(),
         "hash": entry.hash.hex(),
+    }
+
+
+def time_document(dated: Any) -> dict[str, Any]:
+    """Return when an entry was made and what that stands on, as JSON values; `sync.dating.Dated` says what is what."""
+    bounds = {"not_before": dated.earliest_ns, "not_after": dated.latest_ns}
+    return {
+        "quality": str(dated.quality),
+        "at": local(dated.wall_ns).isoformat(timespec="milliseconds"),
+        **{name: local(ns).isoformat(timespec="milliseconds") for name, ns in bounds.items() if ns is not None},
     }
 
 
@@ -321,15 +342,16 @@ def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-def _revealed(entry: Any, secrets_dir: Path) -> dict[str, Any]:
-    from sync.vault import Vault
+def _revealed(entry: Any, settings: Settings) -> dict[str, Any]:
+    from sentinel.keyroom import open_vault
 
+    secrets_dir = settings.paths.secrets_dir
     if entry.personal is None or entry.personal_key is None:
         raise DataError(f"entry {entry.key} holds no personal part, or it was erased; show it without --reveal")
     if secrets_dir.is_dir() and not os.access(secrets_dir, os.R_OK | os.X_OK):
         raise NotPermitted(f"this user may not read {secrets_dir}; ask somebody who may, or leave --reveal out")
     print("sentinelctl: personal data follows; show it to nobody who need not see it", file=sys.stderr)
-    vault = Vault.open(secrets_dir, create=False)
+    vault = open_vault(settings)
     return dict(vault.unseal(entry.personal_key, entry.personal))
 
 

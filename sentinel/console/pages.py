@@ -17,6 +17,7 @@ from sentinel.phrases import (
     component_state,
     finding_next,
     finding_words,
+    line_clock,
     listing,
     person,
     span,
@@ -203,7 +204,7 @@ def _last(status: Status, lang: str) -> str:
 
 
 def _row(line: Line, status: Status, lang: str) -> str:
-    at = clock(line.wall_ns, status.wall_ns) + ("" if line.clock_trusted else "?")
+    at = line_clock(line, status.wall_ns)
     rest = listing((code(item, lang) for item in line.codes), lang)
     cells = (at, word("kind", line.kind, lang), what(line.what, lang), person(line.person), rest)
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"

@@ -10,7 +10,9 @@ from sentinel.core.admission import BACKDATED_S, COUNTED_S
 from sentinel.core.kinds import (
     Barrier,
     Calibration,
+    Clock,
     CommandTaken,
+    Deletion,
     Fault,
     ModeChange,
     Opening,
@@ -29,17 +31,17 @@ from sentinel.core.kinds import (
 
 DAY_NS = 86_400 * 1_000_000_000
 _OF_STREET = (RosterTaken.KIND, PolicyTaken.KIND, CommandTaken.KIND)
-# What the gate reads in its own ledger: a revoked pass must stay revoked, a calibration holds until the next, and what
-# the street has sent is not taken twice.
-NEEDED = frozenset((Revocation.KIND, Calibration.KIND, *_OF_STREET))
+# What the gate reads in its own ledger: a revoked pass must stay revoked, a calibration holds until the next, what the
+# street has sent is not taken twice, and what was erased lawfully is told from what is missing by the deletions.
+NEEDED = frozenset((Revocation.KIND, Calibration.KIND, Deletion.KIND, *_OF_STREET))
 _AS_PASSAGE = frozenset((Passage.KIND, Barrier.KIND))
 _REMEMBERED_NS = int((COUNTED_S + BACKDATED_S) * 1_000_000_000)  # a pass that opens once is remembered by its passage
 _AS_FAULT = frozenset((Fault.KIND, Repair.KIND, ModeChange.KIND, Start.KIND, Stop.KIND))
-# Kept beyond the quota, out of the reserve: who passed, who let them pass, and which pass holds no more.
+# Kept beyond the quota, out of the reserve: who passed and when, who let them pass, and which pass holds no more.
 ESSENTIAL = frozenset(
     (Passage.KIND, Registration.KIND, Opening.KIND, Revocation.KIND, Pruned.KIND, Salvage.KIND, Unkept.KIND,
-     *_OF_STREET)
-)
+     Clock.KIND, Deletion.KIND, *_OF_STREET)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ def kept_for_ns(kind: str, days: Days) -> int | None:
         return None
     if kind in _AS_PASSAGE:
         return max(days.passage * DAY_NS, _REMEMBERED_NS)
+    if kind == Clock.KIND:  # as long as anything that is dated by it
+        return max(days.passage, days.fault, days.audit) * DAY_NS
     return (days.fault if kind in _AS_FAULT else days.audit) * DAY_NS
 
 

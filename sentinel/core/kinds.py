@@ -10,7 +10,7 @@ certain words names them, `Annotated[str, Words]`, an enumeration or a tuple; wo
 """
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, TypedDict
+from typing import Annotated, Any, ClassVar, TypedDict, get_args
 
 from drivers.readings import BarrierEventKind, CardKind, Leaf, Symptom
 from recognition.readings import FaceProblem
@@ -40,6 +40,8 @@ TEMPLATE_REASONS = ("closer-to-other", "alike-other", "unlike-before", "not-me",
 GALLERY_ACTS = ("exported", "imported")
 GRANT_REASONS = ("visitor", "delivery", "repair", "helped-person", "staff", "other")
 REVOKE_REASONS = ("lost-pass", "ended", "mistake", "misused", "other")
+DELETION_REASONS = ("retention", "person")
+CLOCK_WHYS = ("trusted", "jump", "periodic", "lost")
 OWNERS = ("gate", "one-shot")
 
 
@@ -66,6 +68,7 @@ class Passage:
     direction: Annotated[str, Leaf]
     mode: Annotated[str, Mode]
     person: str | None = None  # keyed token
+    person_sealed: str | None = None  # the ID number, base64, for the street alone; where its policy asks for it
     card_kind: Annotated[str, CardKind] | None = None
     temperature: Annotated[str, TemperatureState] = "not-asked"
     skin_celsius: float | None = None
@@ -112,6 +115,7 @@ class Registration:
     temperature: Annotated[str, ("not-measured", "by-hand")] = "not-measured"
     skin_celsius: float | None = None  # as staff read it from a hand-held thermometer
     after: str | None = None  # the key of the passage that was held, when this answers one
+    person_sealed: str | None = None  # the ID number, base64, for the street alone; where its policy asks for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +286,7 @@ class Start:
     KIND: ClassVar[str] = "start"
     VERSION: ClassVar[int] = 1
     version: str
-    owner: Annotated[str, OWNERS]
+    owner: Annotated[str, (*OWNERS, "restore")]  # a restore begins an epoch by itself, before its file has its place
     previous_epoch: str | None
     previous_last_seq: int | None
     config_sha256: str | None = None
@@ -340,20 +344,49 @@ class Unkept:
     since_utc_s: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """The wall clock became good, was set, or is good no longer. By these, other entries are dated: `sync/dating.py`.
+
+    Unit: numbers above 2**53 are text; `offset_ns` is wall clock less boot-time clock, read at the same moment.
+    """
+
+    KIND: ClassVar[str] = "clock"
+    VERSION: ClassVar[int] = 1
+    why: Annotated[str, CLOCK_WHYS]
+    boot_id: str
+    offset_ns: str
+    jumped_ns: str  # how far the clock was set since the last such entry, forward positive
+    synchronised: bool  # as the kernel says
+    max_error_us: int  # of the wall clock, as its time source told the kernel
+    est_error_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """Personal parts were destroyed: by whole keys when their days were over, or one person's at their wish."""
+
+    KIND: ClassVar[str] = "deletion"
+    VERSION: ClassVar[int] = 1
+    request: str
+    operator: str
+    reason: Annotated[str, DELETION_REASONS]
+    keys: tuple[str, ...]  # the names of the keys that were destroyed
+    parts: dict[str, int]  # how many personal parts, by class
+    total: int
+    signer: str
+    signature: str  # the gate's own, of purpose "deletion", over the canonical body without these two
+    runs: tuple[tuple[str, int, int], ...] = ()  # epoch, first and last number of entries that were emptied one by one
+    person: str | None = None
+
+
 AnyKind = (
     Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | TemplateChange | GalleryMove
-    | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept
-    | RosterTaken | PolicyTaken | CommandTaken | Report
+    | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept | Clock
+    | Deletion | RosterTaken | PolicyTaken | CommandTaken | Report
 )  # fmt: skip
 
-ALL: dict[str, type] = {
-    kind.KIND: kind
-    for kind in (
-        Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, TemplateChange, GalleryMove,
-        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept,
-        RosterTaken, PolicyTaken, CommandTaken, Report,
-    )
-}
+ALL: dict[str, type] = {kind.KIND: kind for kind in get_args(AnyKind)}
 
 
 def body_of(entry: AnyKind) -> dict[str, Any]:

@@ -89,6 +89,7 @@ class Person:
 
     token: str
     name: str = field(repr=False)
+    number: str = field(default="", repr=False)  # only ever sealed: in the vault, or for the street
     number_masked: str = field(default="", repr=False)
     allowed: bool = True  # a right that was withdrawn stays in the roster as False, so that it can be explained
     has_face: bool = False

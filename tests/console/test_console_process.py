@@ -9,6 +9,8 @@ import urllib.request
 
 import pytest
 
+from sentinel.rehearsal import held_port
+
 CONFIG = """
 [gate]
 street = "330106"
@@ -46,10 +48,8 @@ broker = "mqtt://127.0.0.1:1883"
 def console(tmp_path):
     """A running console and its address; systemd's readiness socket says when it listens."""
     (tmp_path / "gate.toml").write_text(CONFIG.format(base=tmp_path))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+    with held_port() as held, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+        port = held.getsockname()[1]
         ready.bind(str(tmp_path / "ready"))
         ready.settimeout(20.0)
         command = [sys.executable, "-m", "sentinel.console.app", "--config", str(tmp_path / "gate.toml")]

@@ -1,13 +1,18 @@
-"""A real MQTT 5 broker on a free loopback port."""
+"""A real MQTT 5 broker on a free loopback port, and a real PostgreSQL on another."""
 
+import os
+import secrets
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from sentinel.rehearsal import held_port
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
@@ -16,8 +21,8 @@ class Mosquitto:
     """One broker that a test may kill and start again on the same port."""
 
     def __init__(self, directory: Path, settings: str = "") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self._held = held_port()
+        self.port = self._held.getsockname()[1]
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._config = directory / f"mosquitto-{self.port}.conf"
         self._config.write_text(settings or f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
@@ -36,12 +41,16 @@ class Mosquitto:
                 break
         else:
             pytest.fail(f"mosquitto ended with {self._process.wait()} before it was running")
+        # A full pipe would stop the broker in the midst of a flood.
+        self._drain = threading.Thread(target=self._process.stderr.read, daemon=True)
+        self._drain.start()
 
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             assert self._process.stderr is not None
+            self._drain.join()
             self._process.stderr.close()
             self._process = None
 
@@ -67,3 +76,43 @@ def mosquitto(new_mosquitto: Callable[[], Mosquitto]) -> Mosquitto:
     broker = new_mosquitto()
     broker.start()
     return broker
+
+
+POSTGRES_BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/bin"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of its own, as a user who may run one, whose commits do not wait for the disk of a test machine."""
+    folder = Path("/var/tmp" if os.geteuid() == 0 else tmp_path_factory.mktemp("pg")) / f"pg-{secrets.token_hex(4)}"
+    folder.mkdir(mode=0o700)
+    user: dict[str, str] = {}
+    if os.geteuid() == 0:  # the server refuses to run as root
+        shutil.chown(folder, "nobody", "nogroup")
+        user = {"user": "nobody", "group": "nogroup"}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    data = str(folder / "data")
+    options = ["-U", "street", "-A", "trust", "--no-sync", "-E", "UTF8", "--no-locale"]
+    initdb = [POSTGRES_BIN / "initdb", "-D", data, *options]
+    subprocess.run(initdb, check=True, capture_output=True, cwd="/", extra_groups=[] if user else None, **user)
+    listen = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c full_page_writes=off"
+    control = [POSTGRES_BIN / "pg_ctl", "-D", data, "-w", "-l", str(folder / "log")]
+    subprocess.run([*control, "-o", listen, "start"], check=True, capture_output=True, cwd="/", **user)
+    yield f"postgresql://street@127.0.0.1:{port}/postgres"
+    subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/", **user)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgresql(postgresql_server: str) -> Callable[[], str]:
+    """Make empty databases, by their URLs."""
+    import psycopg
+
+    def make() -> str:
+        name = f"t{secrets.token_hex(6)}"
+        with psycopg.connect(postgresql_server, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}")
+        return f"{postgresql_server}?options=-csearch_path%3D{name}"
+
+    return make

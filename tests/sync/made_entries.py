@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sync.entry import GENESIS, Entry, Key, Stamp, canonical, entry_hash, epoch_text, make_epoch
+from sync.runs import Run, Runs
 from sync.wire import encode_entry
 
 FIRST = make_epoch(1, 0xC0FFEE01)
@@ -82,6 +83,9 @@ class LedgerInMemory:
 
     def range(self, epoch: int, first: int, last: int) -> list[Entry]:
         return [self.entries[key] for seq in range(first, last + 1) if (key := Key(epoch, seq)) in self.entries]
+
+    def held(self, epoch: int) -> list[Run]:
+        return list(Runs(Run(key.seq, key.seq) for key in sorted(self.entries) if key.epoch == epoch))
 
     def events(
         self, epoch: int, first: int, last: int, source: str, *, historical: bool

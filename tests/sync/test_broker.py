@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from made_entries import FIRST, LedgerInMemory
 
+from sentinel.rehearsal import held_port
 from sync.broker import (
     MAX_PACKET_BYTES,
     NO_SUBSCRIBER,
@@ -27,7 +28,8 @@ from sync.broker import (
 from sync.cursor import Cursor
 from sync.errors import BrokerError
 from sync.forward import Forwarder
-from sync.receive import Receiver, Store
+from sync.receive import Receiver
+from sync.store import Store
 from sync.wire import topics
 
 NAMES = topics("330106", "cuiyuan3", "east-3")
@@ -108,11 +110,18 @@ def test_a_topic_that_is_not_utf8_ends_the_connection_and_nothing_else():
     assert b"\x27" + MAX_PACKET_BYTES.to_bytes(4, "big") in peer.heard, "CONNECT names what we take at most"
 
 
+def test_a_held_port_serves_who_was_told_it_and_nobody_else():
+    with held_port() as held, socket.socket() as other:
+        with pytest.raises(OSError, match="in use"):
+            other.bind(held.getsockname())
+        for _ in range(2):  # a server may be killed and started again
+            with socket.create_server(held.getsockname()) as server, socket.create_connection(held.getsockname()):
+                server.accept()[0].close()
+
+
 def test_a_dead_port_is_named():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with pytest.raises(BrokerLost) as lost:
-        MqttBroker(f"mqtt://127.0.0.1:{port}", "gate").connect(2.0)
+    with held_port() as nobody, pytest.raises(BrokerLost) as lost:
+        MqttBroker(f"mqtt://127.0.0.1:{nobody.getsockname()[1]}", "gate").connect(2.0)
     assert lost.value.layer == "tcp"
 
 

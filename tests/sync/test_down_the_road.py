@@ -1,6 +1,7 @@
 """From the street's command line to the gate's ledger and back: a roster, an opening, a revocation, over a broker."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ class WholeTown(Town):
         super().__init__(base, mosquitto)
         self.gate = Gate(base / "state")
         (base / "gate.pub").write_text(self.gate.known.text())
+        shutil.copy(base / "state" / "street.key", base / "street.key")  # by which it signs its receipts too
         keys = f'street_keys = "{base}/state/street.pub"\n'
         self.config.write_text(self.config.read_text() + keys)
 

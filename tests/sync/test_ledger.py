@@ -235,6 +235,32 @@ def test_a_late_entry_becomes_durable_exactly_once(writer, reader, disk):
     assert_numbers(reader, writer, [1])
 
 
+def test_what_is_handed_over_waits_for_no_disk_and_becomes_durable_in_its_order(writer, reader, disk):
+    reached, let_go = disk.hang("COMMIT")
+    first = writer.hand_over(draft(1))
+    assert reached.wait(PATIENCE_S)
+    second = writer.hand_over(draft(2))  # returns although nothing moves
+    assert not first.done and not second.done and writer.queued == 2
+    let_go.set()
+    assert first.result(WAIT_S).key < second.result(WAIT_S).key
+    assert writer.late == 0, "nobody was told that it is late"
+    assert_numbers(reader, writer, [1, 2])
+
+
+def test_what_is_handed_over_outlives_a_failing_disk(writer, reader, disk):
+    disk.fail("COMMIT", times=1)
+    pending = writer.hand_over(draft(1))
+    assert pending.result(WAIT_S).data == {"number": 1}
+    assert_numbers(reader, writer, [1])
+
+
+def test_a_closed_ledger_takes_nothing_over(path):
+    writer = LedgerWriter.open(path, vault=None)
+    writer.close("end of test")
+    with pytest.raises(LedgerUnavailable, match="closed"):
+        writer.hand_over(draft(1))
+
+
 def test_a_late_entry_outlives_a_failing_disk(writer, reader, disk):
     reached, let_go = disk.hang("BEGIN")
     with pytest.raises(LateAppend) as late:

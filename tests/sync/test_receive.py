@@ -15,8 +15,9 @@ from sync.entry import GENESIS, Key, entry_hash
 from sync.errors import LedgerFromTheFuture, LedgerUnavailable
 from sync.gaps import read_report
 from sync.memory_broker import MemoryBroker, MemoryHub
-from sync.receive import GROUP_MESSAGES, Heard, Receiver, Store
+from sync.receive import GROUP_MESSAGES, Heard, Receiver
 from sync.runs import Run
+from sync.store import Store
 from sync.wire import (
     MAX_RUNS,
     Arrival,
@@ -49,9 +50,10 @@ def ledger(count, epoch=FIRST):
     return made_here
 
 
-@pytest.fixture
-def store():
-    with Store(":memory:") as opened:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request):
+    where = ":memory:" if request.param == "sqlite" else request.getfixturevalue("postgresql")()
+    with Store(where) as opened:
         yield opened
 
 
@@ -204,7 +206,7 @@ def test_the_store_remembers_and_can_be_read_beside_its_owner(tmp_path: Path):
 def test_a_store_of_the_future_and_no_store_are_named(tmp_path: Path):
     path = tmp_path / "street.db"
     with Store(path) as store:
-        store._connection.execute("PRAGMA user_version = 99")
+        store._engine._connection.execute("PRAGMA user_version = 99")
     with pytest.raises(LedgerFromTheFuture):
         Store(path)
     with pytest.raises(LedgerUnavailable, match="no such file"):
@@ -265,7 +267,7 @@ def test_what_comes_together_is_stored_in_one_commit_and_each_batch_has_its_rece
 def test_when_a_commit_fails_nothing_of_its_group_is_receipted_or_forgotten_by_the_broker(tmp_path: Path):
     path = tmp_path / "street.db"
     with Store(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
-        store._connection.execute("PRAGMA busy_timeout = 0")
+        store._engine._connection.execute("PRAGMA busy_timeout = 0")
         desk = Desk(store).open()
         for seq in (1, 2):
             desk.gate.publish(NAMES.entries, message(made(Key(FIRST, seq))), properties=(("batch", f"b-{seq}"),))

@@ -257,3 +257,30 @@ def test_a_power_cut_anywhere_is_survived(graveyard, tmp_path, scene):
                 assert report.ok, report.breaks
                 assert sum(entry.data["entries"] for entry in reader.newest(10, "pruned")) == report.pruned
                 assert reader.count() + report.pruned >= len(before)
+
+
+def test_a_second_damage_hides_no_report_that_nobody_has_told_yet(path):
+    before = make(path)
+    told = []
+    for share in (3, 2):
+        leaves = pages_of(path, "leaf")
+        destroy(path, leaves[len(leaves) // share])
+        told.append(salvage(path))
+    with LedgerReader(path) as reader:
+        lost = before.keys() - {entry.key for entry in reader.after(None, 100_000)}
+    assert sum(report["lost"] for report in told) == len(lost) > 0
+    found = []
+    while (report := salvaging.report_of(path)) is not None:
+        found.append(report)
+        salvaging.told(path)
+    assert found == told
+
+
+def test_a_lost_beginning_is_a_hole_as_well(path):
+    before = make(path)
+    with closing(sqlite3.connect(path)) as db:  # the leaves of an index of our own would be in the way
+        first = db.execute("SELECT epoch, seq FROM entries ORDER BY epoch, seq LIMIT 3").fetchall()
+        db.executemany("DELETE FROM entries WHERE epoch = ? AND seq = ?", first)
+        db.commit()
+    assert salvage(path)["holes"][0]["last"] == 3 or not before
+    assert_saved(path, before, most_lost=3)

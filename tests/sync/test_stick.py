@@ -16,7 +16,7 @@ from sync.entry import Key
 from sync.errors import IdentityError, WireError
 from sync.identity import Believed, Identity, make_identity
 from sync.outbox import Limits, Outbox
-from sync.receive import Store
+from sync.store import Store
 from sync.wire import Gate
 
 GATE = Gate(street="330106", site="cuiyuan3", gate="east-3")

@@ -1,5 +1,6 @@
 """What could not be kept is counted, whatever the disk says and whenever the power goes."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,21 @@ def test_what_was_told_is_taken_off_and_what_came_since_is_not(path):
     tally.told(told)
     assert Tally(path).counts == {"fault": 1}
     assert tally.generation != generation
+
+
+def test_what_was_counted_while_the_card_took_nothing_is_written_when_it_does(path):
+    tally = Tally(path)
+    tally.add("fault", 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            tally.add("fault", 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert Tally(path).counts == {"fault": 1}
+    tally.sync()
+    assert Tally(path).counts == {"fault": 2}
 
 
 def test_many_kinds_do_not_burst_the_slot(path):

@@ -19,7 +19,7 @@ from sync.cursor import Cursor
 from sync.entry import Draft
 from sync.identity import Believed, load_identity, make_identity
 from sync.ledger import LedgerReader, LedgerWriter
-from sync.receive import Store
+from sync.store import Store
 
 HOUSE = Path(__file__).parents[2]
 PATIENCE_S = 20.0

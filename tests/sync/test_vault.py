@@ -58,7 +58,7 @@ def test_the_ciphertext_names_its_algorithm_and_shows_nothing(vault):
 def test_an_unknown_algorithm_is_an_error(vault):
     key_name, ciphertext = vault.seal(PERSON, "passage", DAY)
     with pytest.raises(VaultError, match="algorithm"):
-        vault.unseal(key_name, b"\x02" + ciphertext[1:])
+        vault.unseal(key_name, b"\x09" + ciphertext[1:])
 
 
 def test_a_part_does_not_open_under_the_name_of_another_key(vault):
@@ -109,9 +109,25 @@ def test_a_destroyed_key_leaves_no_bytes_in_the_file(vault, secrets):
     with schema.connect(secrets / "vault.db", "ro") as database:
         (wrapped,) = database.execute("SELECT wrapped FROM keys").fetchone()
     database.close()
+    assert vault.wrapped([key_name, "passage/1999-01-01"]) == {key_name: wrapped}
     assert wrapped in (secrets / "vault.db").read_bytes()
+    vault.seal(PERSON, "registration", DAY)  # its journal holds the page as it was, with the first key on it
+    assert wrapped in (secrets / "vault.db-journal").read_bytes()
+    journal = (secrets / "vault.db-journal").stat()
     vault.destroy(key_name)
+    left = (secrets / "vault.db-journal").stat()
+    assert (left.st_ino, left.st_size >= journal.st_size) == (journal.st_ino, True), "its blocks stay and are zeros"
     assert [path.name for path in secrets.iterdir() if wrapped in path.read_bytes()] == []
+
+
+def test_what_a_power_cut_left_in_the_journal_goes_with_the_next_destruction_even_of_nothing(vault, secrets):
+    key_name, _ = vault.seal(PERSON, "passage", DAY)
+    vault.seal(PERSON, "registration", DAY)
+    (wrapped,) = vault.wrapped([key_name]).values()
+    assert wrapped in (secrets / "vault.db-journal").read_bytes()
+    assert vault.destroy() == 0
+    assert wrapped not in (secrets / "vault.db-journal").read_bytes()
+    assert vault.names() == ("passage/2026-11-22", "registration/2026-11-22")
 
 
 def test_two_processes_that_make_a_key_at_once_get_the_same_one(secrets, vault):
@@ -183,6 +199,7 @@ def test_keys_are_made_once_and_for_their_owner_only(secrets, vault):
         "device.key": 0o600,
         "site.key": 0o600,
         "vault.db": 0o600,
+        "vault.db-journal": 0o600,
     }
     assert secrets.stat().st_mode & 0o777 == 0o700
 

@@ -1,0 +1,73 @@
+"""Share the work of one street among processes: as many receivers, of which the broker gives each batch to one."""
+
+import logging
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from sentinel.core.retry import Backoff
+from sentinel.supervise import sd_notify
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
+CALM_S = 60.0
+END_S = 10.0
+
+
+class Worker:
+    """One receiver as a process, started again when it ends; what it had not acknowledged goes to the others."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random.random)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._due = self._began = 0.0
+
+    def look(self, now: float) -> None:
+        """Start it when it is due, notice when it has ended."""
+        if self._process is None:
+            if now >= self._due:
+                env = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+                self._process, self._began = subprocess.Popen(self._command, env=env), now
+        elif (code := self._process.poll()) is not None:
+            if now - self._began > CALM_S:
+                self._backoff.reset()
+            self._process, self._due = None, now + self._backoff.next()
+            log.error("a worker ended with %d; it is started again in %.1f s", code, self._due - now)
+
+    def end(self) -> None:
+        """Ask it to end; insist after a while."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def run_workers(options: Sequence[str], count: int, name: str, stop: threading.Event) -> None:
+    """Run so many receivers with these options until `stop`. The first hears the gates' states as well."""
+    workers = []
+    for number in range(count):
+        own = ["--workers", "1", "--share", name, "--name", f"{name}-{number}"]
+        only = ["--entries-only"] if number else []
+        workers.append(Worker([sys.executable, "-m", "sentinel.street", *options, *own, *only]))
+    sd_notify("READY=1")
+    try:
+        while True:
+            for worker in workers:
+                worker.look(time.monotonic())
+            sd_notify("WATCHDOG=1")
+            if stop.wait(LOOK_S):
+                return
+    finally:
+        for worker in workers:
+            worker.end()
