@@ -27,8 +27,10 @@ from sync.errors import IdentityError, SyncError
 from sync.identity import Identity, load_believed, make_identity
 from sync.ledger import LedgerReader
 from sync.snapshot import (
+    KEPT,
     MOST_DOCUMENT_BYTES,
     MOST_PARTS,
+    SUFFIX,
     Document,
     DocumentRefused,
     Refusal,
@@ -118,7 +120,8 @@ class DownRoad:
             try:
                 document = read_document(data, believed, self._gate, newest, now)
             except DocumentRefused as error:
-                self._refuse(error, data)
+                if error.reason is not Refusal.OLD or not path.name.startswith(KEPT):
+                    self._refuse(error, data)
                 _take_away(path)
             else:
                 waiting.setdefault((document.type, document.serial), []).append(_Lying(document=document, path=path))
@@ -211,7 +214,7 @@ class DownRoad:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.down"))[:MOST_FILES]
+    return sorted(folder.glob(f"*{SUFFIX}"))[:MOST_FILES]
 
 
 def _marks(paths: Sequence[Path]) -> object:

@@ -30,7 +30,6 @@ from sync.errors import LedgerDamaged, SyncError
 from sync.forward import Forwarder
 from sync.identity import load_believed
 from sync.ledger import LedgerReader
-from sync.snapshot import Type
 from sync.wire import State, Topics, encode_state, topics
 
 if TYPE_CHECKING:
@@ -149,7 +148,6 @@ class Uplink:
             settings.paths.down_in,
             str(names.gate),
             believed=partial(load_believed, keys),
-            newest=partial(newest_accepted, self._reader),
             clock=time.monotonic,
         )
         return DownBroker(broker, names, inbox)
@@ -236,15 +234,6 @@ class Uplink:
             balance = None
         self._state.write(balance)
         return True
-
-
-def newest_accepted(reader: LedgerReader) -> dict[Type, int]:
-    """Return the serial of each type that the gate has accepted last, as its newest entry says.
-
-    Raises: LedgerUnavailable.
-    """
-    entries = {kind: reader.newest(1, kind) for kind in Type}
-    return {kind: int(found[0].data.get("newest") or 0) for kind, found in entries.items() if found}
 
 
 class StateFile:

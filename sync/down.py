@@ -6,19 +6,26 @@ down as well, once an hour for each reason, so that the gate writes down that so
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sync.broker import Broker, Connected, Event, Message, SubscriptionRefused
 from sync.disk import write_whole
-from sync.errors import IdentityError, LedgerUnavailable
+from sync.errors import IdentityError
 from sync.identity import Believed
-from sync.snapshot import MOST_DOCUMENT_BYTES, MOST_PARTS, DocumentRefused, Refusal, Type, read_document
+from sync.snapshot import (
+    KEPT,
+    MOST_DOCUMENT_BYTES,
+    MOST_PARTS,
+    SUFFIX,
+    DocumentRefused,
+    Refusal,
+    read_document,
+)
 from sync.topics import Topics
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".down"
 MOST_FILES = MOST_PARTS + 16  # the parts of one long roster, and some commands beside it
 SAME_REFUSAL_S = 3_600.0
 _REMEMBERED = 1_024
@@ -33,43 +40,31 @@ class Inbox:
         gate: str,
         *,
         believed: Callable[[], Believed],
-        newest: Callable[[], Mapping[Type, int]],
         clock: Callable[[], float],
     ) -> None:
         self._folder, self._gate, self._believed, self._clock = folder, gate, believed, clock
-        self._read_newest = newest
-        self._newest: Mapping[Type, int] = {}
         self._laid: OrderedDict[str, None] = OrderedDict()
         self._said: dict[Refusal, float] = {}
-
-    def connected(self) -> None:
-        """Learn what the gate has accepted so far: what the broker has kept for us comes again with each connection."""
-        try:
-            self._newest = self._read_newest()
-        except LedgerUnavailable as error:
-            log.debug("the gate will say itself what is old: %s", error)
 
     def take(self, data: bytes, *, retained: bool = False) -> None:
         """Lay a message down when it is a document for this gate; pass over what was laid down before.
 
-        What the broker has `retained` may be older than what the gate has, and that is nobody's fault.
+        What the broker has `retained` comes again with each connection and may be older than what the gate has, which
+        is nobody's fault: its name tells the gate so. What is old, the gate alone knows.
         """
         if not data:
             return  # the broker has forgotten what it had kept
         try:
-            document = read_document(data, self._believed(), self._gate, self._newest)
+            document = read_document(data, self._believed(), self._gate, {})
         except DocumentRefused as error:
-            if error.reason is not Refusal.OLD or not retained:
-                self._take_refused(data, error)
+            self._take_refused(data, error)
         except IdentityError as error:
             log.error("what the street sends cannot be checked: %s", error)
         else:
-            self._lay(f"{document.type}-{document.serial:013}-{document.part:02}{SUFFIX}", data)
+            name = f"{document.type}-{document.serial:013}-{document.part:02}{SUFFIX}"
+            self._lay(name, f"{KEPT}{name}" if retained else name, data)
 
     def _take_refused(self, data: bytes, error: DocumentRefused) -> None:
-        document = error.document
-        if document is not None and document.serial == self._newest.get(document.type):
-            return  # the one we have, which the broker has kept
         now = self._clock()
         if now < self._said.get(error.reason, now):
             log.debug("from the street, refused again: %s", error)
@@ -78,10 +73,8 @@ class Inbox:
         log.error("from the street, refused: %s", error)
         self._write(f"refused-{error.reason}{SUFFIX}", data[: MOST_DOCUMENT_BYTES + 1])
 
-    def _lay(self, name: str, data: bytes) -> None:
-        if name in self._laid:
-            return
-        if not self._write(name, data):
+    def _lay(self, name: str, as_name: str, data: bytes) -> None:
+        if name in self._laid or not self._write(as_name, data):
             return
         self._laid[name] = None
         while len(self._laid) > _REMEMBERED:
@@ -115,7 +108,6 @@ class DownBroker:
     def connect(self, timeout_s: float) -> Connected:
         """Connect, and ask for what comes down."""
         allowed = self._broker.connect(timeout_s)
-        self._inbox.connected()
         for topic in self._topics:
             self._broker.subscribe(topic)
         self._broker.subscribe(f"{self._parts}+")  # the further parts of a long roster, and the change of it

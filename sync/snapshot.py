@@ -22,6 +22,8 @@ from sync.errors import IdentityError, SyncError, WireError
 from sync.identity import Believed, Identity, Known
 from sync.pack import OpensToTooMuch, pack_whole, unpack
 
+SUFFIX = ".down"  # of a document that lies in a folder
+KEPT = "kept-"  # such a file's name begins so when the broker had kept the message
 DOWN_TYPE = "application/vnd.sentinel.down"
 ENCODING = "zstd+hpke"
 MOST_DOCUMENT_BYTES = 1 << 20  # what every broker takes in one message

@@ -140,6 +140,16 @@ def test_a_replayed_roster_changes_nothing_and_an_old_one_is_told(gate):
     assert set(roster.load(gate.roster, gate.vault)) == {gate.vault.token(A)}
 
 
+def test_an_older_one_that_the_broker_had_kept_is_nobody_s_fault(gate):
+    (first,) = gate.written(Type.ROSTER, b'{"exclusive":false}')
+    gate.lay(first)
+    gate.send_roster({"remove": A}, base=1)
+    (gate.down / "kept-roster-1.down").write_bytes(first)
+    gate.road.look()
+    assert gate.said("roster") == [(True, None), (True, None)]
+    assert gate.lies() == []
+
+
 def test_serials_outlive_the_process(gate):
     first = gate.written(Type.ROSTER, b'{"exclusive":false}')
     gate.lay(*first)

@@ -19,14 +19,12 @@ class Road:
     """An uplink's inbox behind a broker, and a street that publishes."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.now, self.newest = folder, 0.0, {}
+        self.folder, self.now = folder, 0.0
         self.hub = MemoryHub()
         self.street = MemoryBroker(self.hub)
         self.street.connect(1.0)
         self.believed = BELIEVED
-        self.inbox = Inbox(
-            folder, GATE, believed=lambda: self.believed, newest=lambda: self.newest, clock=lambda: self.now
-        )
+        self.inbox = Inbox(folder, GATE, believed=lambda: self.believed, clock=lambda: self.now)
         self.broker = DownBroker(MemoryBroker(self.hub), NAMES, self.inbox)
         self.broker.connect(1.0)
 
@@ -82,22 +80,17 @@ def test_a_gate_that_takes_nothing_away_ends_the_flood_and_not_the_disk(road):
     assert len(road.names()) == MOST_FILES
 
 
-def test_what_the_broker_has_kept_and_the_gate_has_taken_is_no_news(road):
-    road.publish(written()[0], retain=True)
-    (road.folder / road.names()[0]).unlink()
-    again = Road(road.folder)
-    again.hub, again.newest = road.hub, {Type.ROSTER: 7}
-    again.broker = DownBroker(MemoryBroker(road.hub), NAMES, again.inbox)
-    again.broker.connect(1.0)
-    again.broker.poll(0.0)
-    assert again.names() == []
-
-
-def test_an_older_one_is_laid_down_as_refused_so_that_the_gate_writes_it_down(road):
-    road.newest = {Type.ROSTER: 9}
-    road.inbox.connected()
-    road.publish(written()[0])
-    assert road.names() == ["refused-old.down"]
+def test_what_the_broker_has_kept_is_laid_down_once_and_its_name_says_so(road):
+    road.street.publish(NAMES.roster, written()[0], retain=True)
+    for _ in range(3):
+        road.broker.connect(1.0)
+        while road.broker._broker.events:
+            road.broker.poll(0.0)
+    assert road.names() == ["kept-roster-0000000000007-01.down"]
+    (road.folder / road.names()[0]).unlink()  # the gate has read it
+    road.broker.connect(1.0)
+    road.broker.poll(0.0)
+    assert road.names() == []
 
 
 def test_a_command_that_the_broker_has_kept_is_none(road):
