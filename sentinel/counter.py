@@ -78,8 +78,11 @@ class Counter:
         street is told so by what is kept.
         """
         entry, opens = order.entry, order.opens
-        if opens is not None and isinstance(entry, CommandTaken) and not self._hand.there:
-            entry, opens = replace(entry, accepted=False, reason="not-possible"), None
+        if opens is not None and isinstance(entry, CommandTaken):
+            in_time = self._clock() <= order.until_mono
+            if not (in_time and self._hand.there):
+                why = "not-possible" if in_time else "expired"
+                entry, opens = replace(entry, accepted=False, reason=why), None
         kept = self._keeper.keep(entry, request=order.request)
         now = opens is not None and kept.how == How.DURABLE and kept.before is None
         opened = now and self._open_barrier(kept.key, opens or Leaf.IN)

@@ -162,7 +162,8 @@ class DownRoad:
 
         Raises: Unavailable when it is nowhere kept.
         """
-        order = Order(entry=entry, request=request, opens=applied.opens if applied else None)
+        opens = applied.opens if applied else None
+        order = Order(entry=entry, request=request, opens=opens, until_mono=self._clock() + REPLY_S)
         self._post(order)
         try:
             kept = order.reply.get(timeout=REPLY_S)

@@ -15,7 +15,7 @@ from drivers.readings import Leaf
 from sentinel import roster, street_policy
 from sentinel.core.kinds import Report
 from sentinel.core.model import Person
-from sentinel.core.street_kinds import COMMAND_ACTS, DOWN_REFUSALS
+from sentinel.core.street_kinds import COMMAND_ACTS, DOWN_REFUSALS, CommandTaken
 from sentinel.downroad import SAME_REFUSAL_S, DownRoad
 from sentinel.downroad_acts import Acts
 from sentinel.settings import load
@@ -304,6 +304,15 @@ def test_an_opening_comes_in_its_minute_or_not_at_all(gate):
     gate.lay(gate.opening())
     assert gate.barrier.opened == []
     assert gate.said("command") == [(False, "expired"), (False, "clock-untrusted")]
+
+
+def test_an_order_that_waited_too_long_for_the_deciding_thread_opens_nothing(gate):
+    late = CommandTaken(accepted=True, newest=1, sha256="0" * 64, serial=1, act="open", leaf="in")
+    order = Order(entry=late, request="street-command-1", opens=Leaf.IN, until_mono=gate.clock.now + 10.0)
+    gate.clock.now += 11.0
+    gate.post(order)
+    assert gate.barrier.opened == []
+    assert gate.said("command") == [(False, "expired")]
 
 
 def test_a_barrier_that_is_away_is_told_and_nothing_opens_when_it_is_back(gate):
