@@ -17,6 +17,7 @@ from typing import Any
 from sentinel import roster
 from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.consent import consent_from_json
+from sentinel.core.errors import DataError
 from sentinel.core.rights import windows_from_json
 from sentinel.roster import Member
 from sentinel.roster_file import PERSON, SCHEMA_VERSION, begun, keys_used, take_the_name
@@ -132,21 +133,28 @@ def merge(path: Path, said: Said, vault: Vault, record: Callable[[Leaver], None]
     """Publish the roster that follows from what is there and what the street says.
 
     `record` keeps an entry for everybody whose templates go, before they do; when it raises, the old roster stays.
-    Raises: DataError when the old file cannot be read, VaultError when its keys are gone, OSError for a full disk.
+    Raises: DataError when the old file cannot be read or a new one made, VaultError when its keys are gone, OSError.
     """
     with roster.editing(path):
         _renew(path, vault)
         fresh = path.with_suffix(".new")
         fresh.unlink(missing_ok=True)
-        with closing(begun(fresh)) as db, db:
-            db.execute("ATTACH ? AS old", (f"file:{path}?immutable=1",))
-            work = _Merge(db, said, vault)
-            work.people()
-            for leaver in work.leavers:
-                record(leaver)
-            work.faces()
-            used = keys_used(db)
+        try:
+            with closing(begun(fresh)) as db, db:
+                db.execute("ATTACH ? AS old", (f"file:{path}?immutable=1",))
+                counts = _merged(_Merge(db, said, vault), record)
+                used = keys_used(db)
+        except sqlite3.Error as error:
+            raise DataError(f"{fresh} cannot be made ({error}); the old roster stays, make room on its disk") from error
         take_the_name(fresh, path, vault, used)
+    return counts
+
+
+def _merged(work: "_Merge", record: Callable[[Leaver], None]) -> Counts:
+    work.people()
+    for leaver in work.leavers:
+        record(leaver)
+    work.faces()
     return work.counts
 
 

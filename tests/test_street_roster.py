@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sentinel import roster, roster_reading, street_roster
 from sentinel.core.consent import ConsentGiven, Giver
+from sentinel.core.errors import DataError
 from sentinel.core.rights import Window
 from sync.vault import Vault
 
@@ -118,6 +119,20 @@ def test_a_removal_that_cannot_be_recorded_leaves_everything_as_it_was(box):
     said = street_roster.parse(lines(person(B)), box.vault.token, whole=True)
     with pytest.raises(OSError, match="full"):
         street_roster.merge(box.path, said, box.vault, refuse)
+    assert box.path.read_bytes() == before
+
+
+def test_a_new_file_that_cannot_be_made_leaves_the_old_one_and_says_so(box):
+    box.take(lines(person(A)))
+    said = street_roster.parse(lines(person(B)), box.vault.token, whole=True)
+
+    def full(_leaver):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    box.enrol(A)
+    before = box.path.read_bytes()
+    with pytest.raises(DataError, match="make room"):
+        street_roster.merge(box.path, said, box.vault, full)
     assert box.path.read_bytes() == before
 
 
