@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sentinel import street_publish
 from sentinel.clocks import GateClock
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM, or print the report."""
     args = _parser().parse_args(argv)
     args.argv = sys.argv[1:] if argv is None else argv
-    verbs = {"report": print_report, "keys": print_keys, "import": import_file}
+    verbs = {"report": print_report, "keys": print_keys, "import": import_file, "publish": street_publish.run}
     end_process(partial(verbs.get(args.verb, serve), args))
 
 
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     _add_keys(verbs, store)
     _add_import(verbs, store)
+    street_publish.add(verbs)
     report = verbs.add_parser(
         "report",
         parents=[store],
