@@ -110,10 +110,11 @@ def _add_import(verbs: Any, store: argparse.ArgumentParser) -> None:
         "import",
         parents=[store],
         help="store what a gate wrote on a stick, and write the receipts that go back; also beside a running receiver",
-        epilog="Example: sentinel-street import /media/stick/east-3.stick --signer 0123456789abcdef",
+        epilog="Example: sentinel-street import /media/stick/east-3.stick --gates gates.pub",
     )
     reading.add_argument("stick", type=Path, metavar="FILE", help="what sentinelctl stick export wrote")
-    reading.add_argument("--gates", type=Path, metavar="FILE", required=True, help="the public keys of the gates")
+    known = "the public keys of the gates, as sentinelctl show identity prints them"
+    reading.add_argument("--gates", type=Path, metavar="FILE", required=True, help=known)
 
 
 def serve(args: argparse.Namespace) -> int:
