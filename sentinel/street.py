@@ -18,7 +18,7 @@ from sentinel.clocks import GateClock
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
 from sentinel.street_import import import_stick
-from sentinel.street_workers import run_workers
+from sentinel.street_workers import check_sharing, run_workers
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker
 from sync.dating import Dated
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_sharing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, default=1, help="so many processes share the entries (default: 1)")
+    parser.add_argument("--workers", type=int, default=1, help="so many share the entries; PostgreSQL (default: 1)")
     parser.add_argument("--share", help="share the entries with every receiver of this share, each with its own --name")
     parser.add_argument("--entries-only", action="store_true", help="of a share, all but one: leave states to that one")
 
@@ -118,6 +118,8 @@ def serve(args: argparse.Namespace) -> int:
     """Receive until SIGTERM or SIGINT."""
     if not args.broker:
         raise UsageError("no broker; name it with --broker mqtt://HOST:PORT or in SENTINEL_BROKER")
+    if args.workers > 1 or args.share:
+        check_sharing(_store(args))
     start_logging(args.log_level)
     stop = stop_on_signals()
     if args.workers > 1:

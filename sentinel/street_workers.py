@@ -3,14 +3,18 @@
 import logging
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
 
+from sentinel.core.errors import ConfigError
 from sentinel.core.retry import Backoff
 from sentinel.supervise import sd_notify
+from sync.store import POSTGRESQL
+from sync.store_sqlite import many_may_write
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +22,19 @@ LOOK_S = 0.5
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
 CALM_S = 60.0
 END_S = 10.0
+
+
+def check_sharing(store: object, version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
+    """Refuse a file of SQLite to several receivers where this SQLite may damage it.
+
+    Raises: ConfigError.
+    """
+    if not str(store).startswith(POSTGRESQL) and not many_may_write(version):
+        number = ".".join(map(str, version))
+        raise ConfigError(
+            f"SQLite {number} may damage a file that several receivers write (fixed in 3.51.3);"
+            " keep a shared street in PostgreSQL: --store postgresql://USER@HOST/DATABASE"
+        )
 
 
 class Worker:
