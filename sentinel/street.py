@@ -2,14 +2,12 @@
 
 import argparse
 import gc
-import json
 import logging
 import os
 import random
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,13 @@ from sentinel.clocks import GateClock
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
 from sentinel.street_import import import_stick
+from sentinel.street_report import print_report
 from sentinel.street_workers import check_sharing, run_workers
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker
-from sync.dating import Dated
-from sync.entry import Key, epoch_text
-from sync.gaps import GateReport, read_report
 from sync.identity import Identity, load_believed, load_identity, make_identity
 from sync.receive import Receiver
-from sync.store import POSTGRESQL, Store
-from sync.street_times import dates_of
-from sync.wire import utc_text
+from sync.store import POSTGRESQL, Store, reading
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM, or print the report."""
     args = _parser().parse_args(argv)
     args.argv = sys.argv[1:] if argv is None else argv
-    verbs = {"report": print_report, "keys": print_keys, "import": import_file}
+    verbs = {"report": report, "keys": print_keys, "import": import_file}
     end_process(partial(verbs.get(args.verb, serve), args))
 
 
@@ -78,13 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     _add_keys(verbs, store)
     _add_import(verbs, store)
-    report = verbs.add_parser(
-        "report",
-        parents=[store],
-        help="print what each gate has sent and what is missing; also beside a running receiver",
-        epilog="Example: sentinel-street report --store /var/lib/sentinel-street/street.db --json",
-    )
-    report.add_argument("--json", action="store_true", help="for programs")
+    _add_report(verbs, store)
     return parser
 
 
@@ -112,6 +100,23 @@ def _add_import(verbs: Any, store: argparse.ArgumentParser) -> None:
     )
     reading.add_argument("stick", type=Path, metavar="FILE", help="what sentinelctl stick export wrote")
     reading.add_argument("--gates", type=Path, metavar="FILE", required=True, help="the public keys of the gates")
+
+
+def _add_report(verbs: Any, store: argparse.ArgumentParser) -> None:
+    report = verbs.add_parser(
+        "report",
+        parents=[store],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="print what each gate has sent and what is missing; also beside a running receiver",
+        description="Print what each gate has sent and what is missing, and the sum of all. Of the entries it reads only\n"
+        "the first of each start of a gate and, with --json, what dates its first and its last one.",
+        epilog="Exit codes: 0 all is there; 1 something is missing, forked, broken or forgotten; 70 the store cannot\n"
+        "be read; 2 wrong usage. What a gate announced and has not sent yet counts as missing.\n\n"
+        "Example: sentinel-street report --store /var/lib/sentinel-street/street.db --only-trouble --json",
+    )
+    report.add_argument("--gate", metavar="NAME", help="only gates of this name: gate, site/gate or street/site/gate")
+    report.add_argument("--only-trouble", action="store_true", help="leave out gates of which all is there")
+    report.add_argument("--json", action="store_true", help="for programs")
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -202,68 +207,10 @@ class Street:
         return self._backoff.refused() if error.layer in ("credentials", "takeover") else self._backoff.next()
 
 
-def print_report(args: argparse.Namespace) -> int:
-    """Print what the street holds and lacks of each gate."""
-    where = _store(args)
-    gates = read_report(where) if isinstance(where, Path) else _read_database(where)
-    if args.json:
-        told = [as_json(gate, dates_of(where, gate.device) if isinstance(where, Path) else {}) for gate in gates]
-        json.dump({"v": 1, "gates": told}, sys.stdout, ensure_ascii=False, indent=1)
-        print()
-        return 0
-    print("\n".join(line for gate in gates for line in as_lines(gate)) or "no gate has sent anything yet")
-    return 0
-
-
-def as_json(gate: GateReport, dates: Mapping[Key, Dated]) -> dict[str, Any]:
-    """Return one gate's report as plain JSON values; `dates` are of the first and last entry held of each epoch."""
-    return {
-        "device": gate.device,
-        "entries": gate.entries,
-        "missing": gate.missing,
-        "refused": gate.refused,
-        "online": gate.online,
-        "last_seen": utc_text(gate.seen_ns),
-        "epochs": [
-            {
-                "epoch": epoch_text(epoch.epoch),
-                "entries": epoch.entries,
-                "last": epoch.last,
-                "gaps": [[run.first, run.last] for run in epoch.missing],
-                "times": [time_of(key, dates[key]) for key in sorted(dates) if key.epoch == epoch.epoch],
-            }
-            for epoch in gate.epochs
-        ],
-        "forks": [str(key) for key in gate.forks],
-        "breaks": [str(key) for key in gate.breaks],
-        "forgotten": [str(key) for key in gate.forgotten],
-    }
-
-
-def time_of(key: Key, dated: Dated) -> dict[str, Any]:
-    """Return when an entry was made, corrected, as plain JSON values; see docs/messages.md, "Time"."""
-    bounds = {"not_before": dated.earliest_ns, "not_after": dated.latest_ns}
-    return {
-        "sequence": key.seq,
-        "at": utc_text(dated.wall_ns),
-        "quality": str(dated.quality),
-        **{name: utc_text(ns) for name, ns in bounds.items() if ns is not None},
-    }
-
-
-def as_lines(gate: GateReport) -> Sequence[str]:
-    """Return one gate's report as lines for people."""
-    online = {True: "online", False: "offline", None: "never announced"}[gate.online]
-    lines = [
-        f"{gate.device}  {online}  last seen {utc_text(gate.seen_ns)}",
-        f"  {gate.entries} entries in {len(gate.epochs)} epochs, {gate.missing} missing, {gate.refused} refused",
-    ]
-    for epoch in gate.epochs:
-        for run in epoch.missing:
-            lines.append(f"  GAP    {epoch_text(epoch.epoch)}  {run.first}-{run.last} ({run.count} entries)")
-    for word, keys in (("FORK", gate.forks), ("BREAK", gate.breaks), ("FORGOT", gate.forgotten)):
-        lines += [f"  {word:6} {key}" for key in keys]
-    return lines
+def report(args: argparse.Namespace) -> int:
+    """Print what the street holds and lacks of each gate; 1 when there is trouble."""
+    with reading(_store(args)) as rows:
+        return print_report(rows, gate=args.gate, only_trouble=args.only_trouble, as_document=args.json)
 
 
 def print_keys(args: argparse.Namespace) -> int:
@@ -300,11 +247,6 @@ def _store(args: argparse.Namespace) -> Path | str:
     """Return the file of SQLite, or the URL of PostgreSQL's database."""
     where: str = getattr(args, "store", "street.db")
     return where if where.startswith(POSTGRESQL) else Path(where)
-
-
-def _read_database(url: str) -> tuple[GateReport, ...]:
-    with Store(url) as store:
-        return store.report()
 
 
 if __name__ == "__main__":
