@@ -108,8 +108,8 @@ def _add_report(verbs: Any, store: argparse.ArgumentParser) -> None:
         parents=[store],
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="print what each gate has sent and what is missing; also beside a running receiver",
-        description="Print what each gate has sent and what is missing, and the sum of all. Of the entries it reads only\n"
-        "the first of each start of a gate and, with --json, what dates its first and its last one.",
+        description="Print what each gate has sent and what is missing, and the sum of all. Of the entries it reads\n"
+        "only the first of each start of a gate and, with --json, what dates its first and its last one.",
         epilog="Exit codes: 0 all is there; 1 something is missing, forked, broken or forgotten; 70 the store cannot\n"
         "be read; 2 wrong usage. What a gate announced and has not sent yet counts as missing.\n\n"
         "Example: sentinel-street report --store /var/lib/sentinel-street/street.db --only-trouble --json",
