@@ -17,7 +17,7 @@ from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
 from sentinel.street_import import import_stick
 from sentinel.street_report import print_report
-from sentinel.street_workers import check_sharing, run_workers
+from sentinel.street_workers import alone_with, check_sharing, run_workers
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker
 from sync.identity import Identity, load_believed, load_identity, make_identity
@@ -95,7 +95,7 @@ def _add_import(verbs: Any, store: argparse.ArgumentParser) -> None:
     reading = verbs.add_parser(
         "import",
         parents=[store],
-        help="store what a gate wrote on a stick, and write the receipts that go back; also beside a running receiver",
+        help="store what a gate wrote on a stick, and write the receipts that go back; see docs/maintainer.md",
         epilog="Example: sentinel-street import /media/stick/east-3.stick --signer 0123456789abcdef",
     )
     reading.add_argument("stick", type=Path, metavar="FILE", help="what sentinelctl stick export wrote")
@@ -146,7 +146,7 @@ def serve(args: argparse.Namespace) -> int:
         doubted=GateClock().doubted,
     )
     spare_the_collector()
-    with Store(_store(args)) as store:
+    with alone_with(_store(args)), Store(_store(args)) as store:
         sd_notify("READY=1")
         receiver = Receiver(
             store,
@@ -224,7 +224,7 @@ def print_keys(args: argparse.Namespace) -> int:
 def import_file(args: argparse.Namespace) -> int:
     """Read a stick and name the file that goes back."""
     street, gates = load_identity(_identity_path(args)), load_believed(args.gates)
-    with Store(_store(args)) as store:
+    with alone_with(_store(args)), Store(_store(args)) as store:
         print(import_stick(args.stick, store, street, gates, now_ns=time.time_ns()))
     return 0
 

@@ -1,5 +1,6 @@
 """Share the work of one street among processes: as many receivers, of which the broker gives each batch to one."""
 
+import fcntl
 import logging
 import os
 import random
@@ -8,9 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
-from sentinel.core.errors import ConfigError
+from sentinel.core.errors import ConfigError, Unavailable
 from sentinel.core.retry import Backoff
 from sentinel.supervise import sd_notify
 from sync.store import POSTGRESQL
@@ -35,6 +38,24 @@ def check_sharing(store: object, version: tuple[int, ...] = sqlite3.sqlite_versi
             f"SQLite {number} may damage a file that several receivers write (fixed in 3.51.3);"
             " keep a shared street in PostgreSQL: --store postgresql://USER@HOST/DATABASE"
         )
+
+
+@contextmanager
+def alone_with(store: Path | str, version: tuple[int, ...] = sqlite3.sqlite_version_info) -> Iterator[None]:
+    """Be the only process of ours that writes this store, where it is a file that this SQLite may damage otherwise.
+
+    Raises: Unavailable when another one writes it; OSError.
+    """
+    if str(store).startswith(POSTGRESQL) or many_may_write(version):
+        yield
+        return
+    store = Path(store)
+    with store.with_name(f"{store.name}.lock").open("a") as lock:  # not the file itself: that would drop SQLite's locks
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(f"another process writes {store}; stop it, or keep the street in PostgreSQL") from None
+        yield
 
 
 class Worker:

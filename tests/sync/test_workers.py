@@ -1,6 +1,8 @@
 """Several receivers share one street's entries: one that dies loses and doubles nothing, whatever the store."""
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -12,8 +14,8 @@ from pathlib import Path
 import pytest
 from made_entries import FIRST, LedgerInMemory
 
-from sentinel.core.errors import ConfigError
-from sentinel.street_workers import check_sharing
+from sentinel.core.errors import ConfigError, Unavailable
+from sentinel.street_workers import alone_with, check_sharing
 from sync.broker import MqttBroker
 from sync.cursor import Cursor
 from sync.forward import Forwarder
@@ -50,6 +52,17 @@ def test_the_command_asks_before_it_shares(tmp_path: Path):
     done = subprocess.run([*command, "--store", str(tmp_path / "street.db")], cwd=HOUSE, capture_output=True, text=True)
     refused = (done.returncode, done.stderr.count("\n"), "PostgreSQL" in done.stderr) == (78, 1, True)
     assert refused is not many_may_write(), done.stderr
+
+
+def test_a_file_has_one_writer_where_sqlite_may_damage_it(tmp_path: Path):
+    store = tmp_path / "street.db"
+    with alone_with(store, (3, 40, 1)):
+        with pytest.raises(Unavailable, match="another process writes"), alone_with(store, (3, 40, 1)):
+            pytest.fail("two write")
+        with alone_with(store, (3, 51, 3)), alone_with("postgresql://street@db/street", (3, 40, 1)):
+            pass
+    with alone_with(store, (3, 40, 1)):
+        pass  # who has ended is in nobody's way
 
 
 class Share:
@@ -137,3 +150,34 @@ def test_two_workers_with_parts_of_one_epoch_keep_all_runs(where):
     with Store(where) as store:
         (report,) = store.report()
     assert (report.entries, report.missing, report.forks, report.breaks) == (200, 0, (), ())
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.broker
+def test_the_workers_of_one_command_come_back_and_end_with_it(mosquitto, where):
+    command = [sys.executable, "-m", "sentinel.street", "--broker", mosquitto.url, "--store", where, "--workers", "2"]
+    with subprocess.Popen(command, cwd=HOUSE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        connected = (line for line in process.stderr if b"connected to" in line)
+        try:
+            next(connected)
+            next(connected)
+            first = children_of(process.pid)
+            assert len(first) == 2
+            victim = min(first)
+            os.kill(victim, signal.SIGKILL)
+            assert next(connected), "a new one connects"
+            second = children_of(process.pid)
+            assert (len(second), victim in second, len(second & first)) == (2, False, 1)
+            process.terminate()
+            assert process.wait(PATIENCE_S) == 0
+            assert all(is_gone(pid) for pid in first | second)
+        finally:
+            process.kill()
