@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from drivers.readings import Leaf
 from sentinel.byhand import VERBS, HandAct, hand_act, number_in, opens_again
 from sentinel.control import refusal
 from sentinel.core.errors import NotPermitted, SentinelError, Unavailable, UsageError
-from sentinel.core.kinds import AnyKind, Deletion, Opening, Registration
+from sentinel.core.kinds import AnyKind, Barrier, CommandTaken, Deletion, Opening, Registration
 from sentinel.events import Asked
 from sentinel.hand import Hand
-from sentinel.keeper import How, Keeper
+from sentinel.keeper import How, Keeper, Kept
 from sentinel.record import Place
+from sentinel.street_orders import Order
 from sync.entry import Stamp
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ class Counter:
         token_of: Callable[[str], str],
         stamp: Callable[[], Stamp],
         clock: Callable[[], float],
-        open_barrier: Callable[[str | None], bool],
+        open_barrier: Callable[[str | None, Leaf], bool],
         seal_number: Callable[[str], str] | None = None,
         sign: Callable[[bytes], tuple[str, str]] | None = None,
     ) -> None:
@@ -68,6 +70,27 @@ class Counter:
         except Exception as error:
             log.exception("a request of %s failed", asked.peer.name)
             return refusal(error)
+
+    def obey(self, order: Order) -> Kept:
+        """Keep what the street has ordered, then open when it says so: at most once, and only what is durably kept.
+
+        Nobody stands before a button here who could be held up: a disk that pauses, or a barrier that is away, and the
+        street is told so by what is kept.
+        """
+        entry, opens = order.entry, order.opens
+        if opens is not None and isinstance(entry, CommandTaken):
+            in_time = self._clock() <= order.until_mono
+            if not (in_time and self._hand.there):
+                why = "not-possible" if in_time else "expired"
+                entry, opens = replace(entry, accepted=False, reason=why), None
+        kept = self._keeper.keep(entry, request=order.request)
+        now = opens is not None and kept.how == How.DURABLE and kept.before is None
+        opened = now and self._open_barrier(kept.key, opens or Leaf.IN)
+        if opens is not None and not now and kept.before is None:  # the disk paused: staff open by hand
+            self._keeper.keep(Barrier(event="not-moved", after=kept.key, leaf=opens))
+        if kept.how != How.LOST and kept.before is None:
+            self._done = Done(entry=entry, opened=opened)
+        return kept
 
     def take_done(self) -> Done | None:
         """Return what the last request did, once."""
@@ -115,7 +138,7 @@ class Counter:
                 raise Unavailable(f"the deletion could not be recorded ({kept.problem}); nothing was destroyed")
             self._keeper.erase(entry)
         opens = opens_again(act, kept.before, self._stamp())
-        if opens and not (moves and self._open_barrier(kept.key)):
+        if opens and not (moves and self._open_barrier(kept.key, Leaf.IN)):
             raise Unavailable("the entry is kept, but the barrier did not move; use the key switch")
         self._done = Done(entry=entry, opened=opens)
         if not opens and kept.how == How.LOST:

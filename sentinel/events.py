@@ -11,6 +11,7 @@ from sentinel.control import Peer
 from sentinel.core.admission import PassBook
 from sentinel.core.model import Person
 from sentinel.passes import Issuers
+from sentinel.street_orders import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +63,7 @@ class Doze:
     on: bool
 
 
-Event = RosterRead | PassesRead | FromDevice | DeviceFailed | FaceReading | LifeSigns | NoFace | BarrierEvent | Asked
+Event = (
+    RosterRead | PassesRead | FromDevice | DeviceFailed | FaceReading | LifeSigns | NoFace | BarrierEvent
+    | Asked | Order
+)

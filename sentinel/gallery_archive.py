@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from sentinel.core.citizen import tidy_number, valid_number
 from sentinel.core.consent import consent_as_json, consent_from_json
 from sentinel.core.errors import DataError, UsageError
-from sentinel.roster import Figures, Member, Template
+from sentinel.roster import RIGHTS, Figures, Member, Template, personal_of, rights_of
 from sync.ciphers import NUMBERS, decrypt, encrypt
 from sync.disk import write_whole
 from sync.entry import canonical
@@ -139,6 +139,7 @@ def _told(member: Member, pictures: Mapping[str, bytes]) -> dict[str, Any]:
         "number": member.number,
         "allowed": member.allowed,
         "valid_until": member.valid_until.isoformat() if member.valid_until else None,
+        **{name: value for name, value in personal_of(member).items() if name in RIGHTS},
         "consent": consent_as_json(member.consent) if member.consent else None,
         "templates": [_template_told(one, pictures) for one in (*member.templates, *member.quarantined)],
     }
@@ -236,6 +237,7 @@ def _member(told: Mapping[str, Any], pictures: Mapping[str, bytes]) -> Member:
         number=number,
         allowed=told["allowed"],
         valid_until=date.fromisoformat(told["valid_until"]) if told["valid_until"] else None,
+        **rights_of(told),
         consent=consent_from_json(told["consent"]) if told["consent"] else None,
         templates=tuple(one for one in templates if not one.why),
         quarantined=tuple(one for one in templates if one.why),

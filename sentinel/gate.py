@@ -22,7 +22,7 @@ from drivers.barrier import Barrier, BarrierLock
 from drivers.errors import BarrierBusy
 from drivers.readings import Leaf, Symptom, Trouble
 from recognition.readings import Claim
-from sentinel import __version__
+from sentinel import __version__, street_policy
 from sentinel.clocks import GateClock, trusted_stamps
 from sentinel.control import ControlServer, Peer
 from sentinel.core.admission import PassBook, Scope
@@ -33,6 +33,8 @@ from sentinel.core.kinds import Clock
 from sentinel.core.model import Policy, Profile
 from sentinel.device_settings import THERMAL_VIDEO
 from sentinel.devices import Work, fitted, readers
+from sentinel.downroad import DownRoad
+from sentinel.downroad_acts import Acts
 from sentinel.erasure import Erasures
 from sentinel.events import Asked, DeviceFailed, Doze, Event
 from sentinel.files import Files, last_calibration
@@ -43,7 +45,7 @@ from sentinel.lane import Lane
 from sentinel.life import liveness_rule
 from sentinel.passes import Issuers, PassDesk
 from sentinel.record import Place
-from sentinel.report import status_answer, thermal_answer
+from sentinel.report import report_of, status_answer, thermal_answer
 from sentinel.rules import Rules, Times
 from sentinel.senses import Senses
 from sentinel.settings import Settings, find_config, load
@@ -93,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def serve(config: str | None) -> int:
     """Build the gate from its settings, run it until told to stop, and close it in order."""
-    settings = load(find_config(config))
+    settings = street_policy.overlaid(load(find_config(config)))
     start_logging(settings.log.level)
     take_turns_quickly()
     stop = stop_on_signals()
@@ -202,12 +204,12 @@ class GateProcess:
         return Barrier(pins_of(self._settings), passage_s=self._settings.barrier.passage_s, on_event=self._post)
 
     def _build_lane(self) -> Lane:
-        settings = self._settings
-        profile = Profile(settings.gate.profile)
+        settings, here = self._settings, self._settings.gate
+        profile = Profile(here.profile)
         limit = settings.temperature.limit_celsius if settings.gate.temperature else None
         rules = Rules(
-            policy=Policy(profile=profile, temperature_limit_celsius=limit),
-            place=Place(lane=settings.gate.lane, direction=settings.gate.direction, temperature_limit_celsius=limit),
+            policy=Policy(profile=profile, temperature_limit_celsius=limit, lane=here.lane, direction=here.direction),
+            place=Place(lane=here.lane, direction=here.direction, temperature_limit_celsius=limit),
             pulse_s=settings.barrier.pulse_s,
             exit_leaf=Leaf.OUT if settings.barrier.relay_out != "" else Leaf.IN,
             seal_number=number_sealer(settings),
@@ -272,8 +274,24 @@ class GateProcess:
         return [
             ("control", server.run, lambda _error: None),
             ("files", files.run, lambda _error: None),
+            *self._from_street(),
             *readers(self._settings, self._post),
         ]
+
+    def _from_street(self) -> list[Work]:
+        settings, keeper = self._settings, self._keeper
+        if settings.uplink.street_keys is None:
+            return []
+        trusted = self._clock.plausible
+        acts = Acts(
+            settings=settings,
+            vault=self._vault,
+            epoch=lambda: keeper.epoch,
+            clock_trusted=trusted,
+            report=lambda: report_of(self._lane, keeper, settings.paths.uplink_health),
+        )
+        road = DownRoad(settings, acts, self._post, ready=lambda: keeper.problem is None, clock_trusted=trusted)
+        return [("street", road.run, lambda _error: None)]
 
     # -- what comes in from other threads -----------------------------------------------------------------------------
 

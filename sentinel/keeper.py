@@ -111,6 +111,11 @@ class Keeper:
         return len(self._unspooled) + (self._ledger.queued if self._ledger else 0)
 
     @property
+    def epoch(self) -> int | None:
+        """The epoch that entries go into now, None while the ledger is away."""
+        return self._ledger.epoch if self._ledger else None
+
+    @property
     def fill(self) -> float:
         """The share of the ledger's quota that is used."""
         return self._storage.fill if self._storage else 0.0

@@ -31,7 +31,7 @@ from recognition.readings import Claim, FaceReading, LifeSigns, NoFace
 from sentinel.core.fusion import Fuser
 from sentinel.core.health import STARTING, Change, Component, Health, Mode, Standing
 from sentinel.core.kinds import Barrier as BarrierEntry
-from sentinel.core.kinds import Calibration, Fault, ModeChange, Opening, Repair, Revocation
+from sentinel.core.kinds import Calibration, CommandTaken, Fault, ModeChange, Opening, Repair, Revocation
 from sentinel.core.liveness import camera_findings
 from sentinel.core.model import Attempt, Decision, Outcome, PassProblem, Person, Reason, ShownPass
 from sentinel.core.policy import decide
@@ -44,6 +44,7 @@ from sentinel.passes import PassDesk
 from sentinel.record import passage_of, personal_of
 from sentinel.rules import Rules, Times
 from sentinel.senses import Senses
+from sentinel.street_orders import Order
 from sentinel.thermometer import Thermometer
 
 log = logging.getLogger(__name__)
@@ -212,6 +213,9 @@ class Lane:
             case Asked():
                 event.reply.put(self._counter.answer(event))
                 self._heed(self._counter.take_done())
+            case Order():
+                event.reply.put(self._counter.obey(event))
+                self._heed(self._counter.take_done())
 
     def _heed(self, done: Done | None) -> None:
         """Let what staff have just done take effect in the lane."""
@@ -224,6 +228,10 @@ class Lane:
             self._senses.thermometer.calibrate(done.entry.offset_celsius, date.fromisoformat(done.entry.due))
         if isinstance(done.entry, Revocation):
             self.passes.book.revoke(done.entry.pass_id)  # also when it could not be written: until the next start
+        if isinstance(done.entry, CommandTaken) and done.entry.accepted and done.entry.person is not None:
+            blocked = self.people.get(done.entry.person)
+            if blocked is not None:  # at once; the roster's file follows
+                self.people = {**self.people, blocked.token: replace(blocked, allowed=False)}
 
     def _nobody(self, at_mono: float) -> None:
         self._senses.see_nobody(at_mono)
@@ -322,6 +330,7 @@ class Lane:
             attempt,
             policy,
             today=self._times.today(),
+            at=self._times.at(),
             clock_trusted=self._times.clock_trusted(),
             pass_objections=self.passes.objections(attempt),
         )

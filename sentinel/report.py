@@ -1,14 +1,20 @@
 """Say how the gate is, as its socket answers: codes only, no names, no ID numbers, no temperatures."""
 
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 from sentinel import __version__
 from sentinel.core.errors import NotPermitted, Unavailable
 from sentinel.core.health import STARTING, ComponentState
+from sentinel.core.kinds import Report
 from sentinel.keeper import Keeper
 from sentinel.lane import Lane
 from sentinel.thermometer import Thermometer
+
+_SUMS = ("appended", "receipted", "refused", "pending")
+_LONGEST_STATE = 64 * 1024
 
 
 def status_answer(lane: Lane, keeper: Keeper, *, started_mono: float, dropped: int, now: float) -> dict[str, Any]:
@@ -40,6 +46,31 @@ def status_answer(lane: Lane, keeper: Keeper, *, started_mono: float, dropped: i
         "dropped_readings": dropped,
         "junk_bytes": dict(lane.junk_bytes),
     }
+
+
+def report_of(lane: Lane, keeper: Keeper, uplink_health: Path) -> Report:
+    """Return how the gate is, for the street's ledger."""
+    faults = [(state.component, *_how(state)) for state in lane.health.states()]
+    return Report(
+        mode=lane.mode,
+        because=lane.because,
+        faults=tuple(f"{name}:{symptom}" for name, _word, symptom, _detail in faults if symptom is not None),
+        fill=round(keeper.fill, 3),
+        queued=keeper.queued,
+        unkept=keeper.unkept,
+        version=__version__,
+        balance=_balance(uplink_health),
+    )
+
+
+def _balance(uplink_health: Path) -> dict[str, int] | None:
+    """Return the sums that the uplink has written beside; None when it wrote none that can be read."""
+    try:
+        with uplink_health.open("rb") as file:
+            told = json.loads(file.read(_LONGEST_STATE))["balance"]
+        return {name: told[name] for name in _SUMS if type(told[name]) is int}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def thermal_answer(thermometer: Thermometer, *, peer_is_ours: bool, now: float) -> dict[str, Any]:

@@ -13,7 +13,6 @@ process can use them.
 import fcntl
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -27,32 +26,14 @@ from sentinel.core.citizen import mask_number
 from sentinel.core.consent import ConsentGiven, consent_as_json, consent_from_json
 from sentinel.core.errors import DataError
 from sentinel.core.model import Person
-from sync.disk import sync_folder
+from sentinel.core.rights import Window, windows_as_json, windows_from_json
+from sentinel.roster_file import PERSON, PICTURE, SCHEMA_VERSION, TEMPLATE, begun, keys_used, take_the_name
 from sync.entry import canonical
 from sync.vault import Vault
 
 Seal = Callable[[str, bytes], bytes]  # under the key of this name
 
-# The classes of keys that last as long as what they seal is published: `roster/<token>`, `template/<token>`, …
-PERSON, TEMPLATE, PICTURE = CLASSES = ("roster", "template", "picture")
 CARD_PHOTO = "card-photo"  # the source of a template from the photograph on a card, which names nobody alone
-_SCHEMA_VERSION = 2
-_TEMPLATE = """token TEXT NOT NULL REFERENCES people(token), model TEXT NOT NULL,
-    vector BLOB NOT NULL, vector_key TEXT NOT NULL, consent TEXT NOT NULL, made_at TEXT NOT NULL,
-    id TEXT NOT NULL, source TEXT NOT NULL, quality TEXT, expires TEXT, picture INTEGER NOT NULL"""
-# The quarantine is a table of its own: whoever reads only `templates`, a program of yesterday too, never uses it.
-_SCHEMA = f"""
-CREATE TABLE people (
-    token TEXT PRIMARY KEY, personal BLOB NOT NULL, personal_key TEXT NOT NULL,
-    allowed INTEGER NOT NULL, valid_until TEXT
-);
-CREATE TABLE templates ({_TEMPLATE});
-CREATE TABLE quarantine ({_TEMPLATE}, why TEXT NOT NULL, other TEXT);
-CREATE TABLE pictures (id TEXT PRIMARY KEY, picture BLOB NOT NULL, picture_key TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX templates_of ON templates(token);
-"""
-_KEYS_USED = """SELECT personal_key FROM people UNION SELECT vector_key FROM templates
-    UNION SELECT vector_key FROM quarantine UNION SELECT picture_key FROM pictures"""
 _COLUMNS = {
     1: "token, model, vector, vector_key, consent, made_at, NULL, '', NULL, NULL, 0",
     2: "token, model, vector, vector_key, consent, made_at, id, source, quality, expires, picture",
@@ -103,6 +84,9 @@ class Member:
     templates: tuple[Template, ...] = ()
     quarantined: tuple[Template, ...] = ()
     consent: ConsentGiven | None = None  # None: without templates, or from before consents were told whole
+    valid_from: date | None = None
+    windows: tuple[Window, ...] = ()
+    of_street: bool = False  # the street's roster names them, and may leave them out one day
 
     @property
     def person(self) -> Person:
@@ -115,6 +99,8 @@ class Member:
             allowed=self.allowed,
             has_face=bool(self.templates),
             valid_until=self.valid_until,
+            valid_from=self.valid_from,
+            windows=self.windows,
             step_up=any(template.source == CARD_PHOTO for template in self.templates),
         )
 
@@ -178,7 +164,7 @@ def _open(path: Path) -> sqlite3.Connection:
 def _version(db: sqlite3.Connection) -> int:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version not in _COLUMNS:
-        raise DataError(f"the roster has schema {version}, we know {_SCHEMA_VERSION}; use the program that wrote it")
+        raise DataError(f"the roster has schema {version}, we know {SCHEMA_VERSION}; use the program that wrote it")
     return version
 
 
@@ -209,7 +195,33 @@ def _members(
             templates=tuple(templates.get(token, ())),
             quarantined=tuple(aside.get(token, ())),
             consent=consent_from_json(known["consent"]) if known.get("consent") else None,
+            **rights_of(known),
         )
+
+
+RIGHTS = ("valid_from", "windows", "of_street")
+
+
+def rights_of(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the sealed part says of a person's rights."""
+    since = known.get("valid_from")
+    return {
+        "valid_from": date.fromisoformat(since) if since else None,
+        "windows": windows_from_json(known.get("windows", [])),
+        "of_street": bool(known.get("of_street")),
+    }
+
+
+def personal_of(member: Member) -> dict[str, Any]:
+    """Return what is sealed of a member, beside their templates."""
+    told: dict[str, Any] = {"name": member.name, "number": member.number}
+    if member.consent:
+        told["consent"] = consent_as_json(member.consent)
+    if member.valid_from:
+        told["valid_from"] = member.valid_from.isoformat()
+    if member.windows:
+        told["windows"] = windows_as_json(member.windows)
+    return {**told, "of_street": True} if member.of_street else told
 
 
 def _template(row: list[Any], unseal: Callable[[str, bytes], bytes] | None) -> Template:
@@ -286,19 +298,24 @@ def publish(
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     seal = vault.sealer(_key_names(members.values(), new_pictures or {}))
-    with closing(sqlite3.connect(fresh)) as db, db:
-        db.executescript(_SCHEMA)
-        db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+    with closing(begun(fresh)) as db, db:
         for member in members.values():
             _insert(db, member, seal)
         _insert_pictures(db, path, members, seal, new_pictures or {})
-        used = {name for (name,) in db.execute(_KEYS_USED)}
-    with open(fresh, "rb") as file:
-        os.fsync(file.fileno())
-    os.chmod(fresh, 0o640)
-    os.replace(fresh, path)
-    sync_folder(path.parent)
-    vault.destroy(*(name for name in vault.names() if name.split("/")[0] in CLASSES and name not in used))
+        used = keys_used(db)
+    take_the_name(fresh, path, vault, used)
+
+
+def schema_of(path: Path) -> int:
+    """Return the schema of a roster file.
+
+    Raises: DataError when it cannot be read or is of a newer program.
+    """
+    try:
+        with closing(_open(path)) as db:
+            return _version(db)
+    except sqlite3.DatabaseError as error:
+        raise DataError(f"{path} is no roster ({error}); restore it: sentinelctl people add --from FILE") from error
 
 
 def _key_names(members: Iterable[Member], pictures: Mapping[str, bytes]) -> Iterator[str]:
@@ -311,13 +328,15 @@ def _key_names(members: Iterable[Member], pictures: Mapping[str, bytes]) -> Iter
             yield f"{PICTURE}/{member.token}"
 
 
-def _insert(db: sqlite3.Connection, member: Member, seal: Seal) -> None:
-    personal = {"name": member.name, "number": member.number}
-    told = {"consent": consent_as_json(member.consent)} if member.consent else {}
+def sealed_row(member: Member, seal: Seal) -> tuple[str, bytes, str, int, str | None]:
+    """Return the row of `people` for a member."""
     key = f"{PERSON}/{member.token}"
-    sealed = seal(key, canonical({**personal, **told}))
     until = member.valid_until.isoformat() if member.valid_until else None
-    db.execute("INSERT INTO people VALUES (?, ?, ?, ?, ?)", (member.token, sealed, key, int(member.allowed), until))
+    return member.token, seal(key, canonical(personal_of(member))), key, int(member.allowed), until
+
+
+def _insert(db: sqlite3.Connection, member: Member, seal: Seal) -> None:
+    db.execute("INSERT INTO people VALUES (?, ?, ?, ?, ?)", sealed_row(member, seal))
     for template in (*member.templates, *member.quarantined):
         key = f"{TEMPLATE}/{member.token}"
         vector = seal(key, template.vector)

@@ -11,12 +11,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from sentinel import clocks
 from sentinel.core.citizen import mask_number
 from sentinel.core.errors import DataError
 from sentinel.core.model import Person
-from sentinel.roster import CARD_PHOTO, template_id
+from sentinel.roster import CARD_PHOTO, rights_of, template_id
 from sync.vault import Vault
 
 
@@ -52,8 +53,9 @@ def people(path: Path, vault: Vault, day: date | None = None) -> dict[str, Perso
         }
 
 
-def _person(token: str, known: dict[str, str], allowed: bool, until: str | None, by_card: int | None) -> Person:
+def _person(token: str, known: dict[str, Any], allowed: bool, until: str | None, by_card: int | None) -> Person:
     """Return a person; `by_card` tells whether a template is of a card's photograph, None that there is none at all."""
+    told = rights_of(known)
     return Person(
         token=token,
         name=known["name"],
@@ -62,6 +64,8 @@ def _person(token: str, known: dict[str, str], allowed: bool, until: str | None,
         allowed=allowed,
         has_face=by_card is not None,
         valid_until=date.fromisoformat(until) if until else None,
+        valid_from=told["valid_from"],
+        windows=told["windows"],
         step_up=bool(by_card),
     )
 

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from datetime import time as time_of_day
 
 from drivers.readings import Leaf
 from sentinel.core.model import Policy
@@ -26,9 +27,10 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """The clocks of a lane: one for durations, the day by which dates are judged, and what is written into entries."""
+    """The clocks of a lane: for durations, the day and local hour that rights are judged by, and for entries."""
 
     today: Callable[[], date]
     clock_trusted: Callable[[], bool]
     stamp: Callable[[], Stamp]
     mono: Callable[[], float] = time.monotonic
+    at: Callable[[], time_of_day] = lambda: datetime.now().astimezone().time()

@@ -75,6 +75,7 @@ class Paths:
 
     ledger = _Under("state_dir", "ledger.db")
     roster = _Under("state_dir", "roster.db")
+    policy = _Under("state_dir", "policy.json")
     alike = _Under("state_dir", "alike.json")
     spool = _Under("state_dir", "spool.jsonl")
     barrier_lock = _Under("state_dir", "barrier.lock")
@@ -87,6 +88,11 @@ class Paths:
     def uplink_db(self) -> Path:
         """What the street has receipted."""
         return (self.uplink_dir or self.state_dir) / "uplink.db"
+
+    @property
+    def down_in(self) -> Path:
+        """Where documents of the street wait for the gate."""
+        return (self.uplink_dir or self.state_dir) / "down"
 
     @property
     def receipts_in(self) -> Path:
@@ -299,6 +305,11 @@ def explain(settings: Settings) -> list[Row]:
         for table, cls in TABLES.items()
         for key in fields(cls)
     ]
+
+
+def clashes_of(settings: Settings) -> list[str]:
+    """Return what is wrong with settings that are right one by one."""
+    return [clash.line for clash in _clashes({table: getattr(settings, table) for table in TABLES})]
 
 
 def _clashes(tables: Mapping[str, Any]) -> Iterator[Clash]:

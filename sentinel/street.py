@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sentinel import street_publish
 from sentinel.clocks import GateClock
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM, or print the report."""
     args = _parser().parse_args(argv)
     args.argv = sys.argv[1:] if argv is None else argv
-    verbs = {"report": report, "keys": print_keys, "import": import_file}
+    verbs = {"report": report, "keys": print_keys, "import": import_file, "publish": street_publish.run}
     end_process(partial(verbs.get(args.verb, serve), args))
 
 
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     _add_keys(verbs, store)
     _add_import(verbs, store)
+    street_publish.add(verbs)
     _add_report(verbs, store)
     return parser
 

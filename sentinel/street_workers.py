@@ -44,13 +44,18 @@ def check_sharing(store: object, version: tuple[int, ...] = sqlite3.sqlite_versi
 def alone_with(store: Path | str, version: tuple[int, ...] = sqlite3.sqlite_version_info) -> Iterator[None]:
     """Be the only process of ours that writes this store, where it is a file that this SQLite may damage otherwise.
 
-    Raises: Unavailable when another one writes it; OSError.
+    Raises: Unavailable when another one writes it, or nobody can.
     """
     if str(store).startswith(POSTGRESQL) or many_may_write(version):
         yield
         return
     store = Path(store)
-    with store.with_name(f"{store.name}.lock").open("a") as lock:  # not the file itself: that would drop SQLite's locks
+    beside = store.with_name(f"{store.name}.lock")  # not the file itself: to close it would drop SQLite's own locks
+    try:
+        lock = beside.open("a")
+    except OSError as error:
+        raise Unavailable(f"{beside}: {error.strerror}; check the directory, its owner and the free space") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -47,7 +47,7 @@ class Document:
     origins: Mapping[str, str]
 
 
-class _Unfit(Exception):
+class _Unfit(ValueError):
     """A value does not fit its setting; the message says what was expected."""
 
 
@@ -145,7 +145,7 @@ class _Reading:
         self.origins[path] = "file" if key.name in given else "default"
         if key.name in given:
             try:
-                return _fit(given[key.name], key)
+                return fit(given[key.name], key)
             except _Unfit as unfit:
                 self.mistakes.append(f"[{table}] {key.name} = {_shown(given[key.name])}: {unfit}")
         elif key.default is not MISSING:
@@ -156,7 +156,11 @@ class _Reading:
         return None if key.default is MISSING else key.default
 
 
-def _fit(value: Any, key: Field[Any]) -> Any:
+def fit(value: Any, key: Field[Any]) -> Any:
+    """Return the value as the setting takes it.
+
+    Raises: ValueError saying what was expected.
+    """
     kinds, rule = set(get_args(key.type) or (key.type,)), key.metadata["rule"]
     if isinstance(value, bool):  # before the numbers: to Python, true is 1
         if bool in kinds:

@@ -23,12 +23,14 @@ from sentinel.core.retry import Backoff
 from sentinel.returned import Returned
 from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
-from sync.broker import BrokerLost, Credentials, MqttBroker, Will
+from sync.broker import Broker, BrokerLost, Credentials, MqttBroker, Will
 from sync.cursor import Cursor
+from sync.down import DownBroker, Inbox
 from sync.errors import LedgerDamaged, SyncError
 from sync.forward import Forwarder
+from sync.identity import load_believed
 from sync.ledger import LedgerReader
-from sync.wire import State, encode_state, topics
+from sync.wire import State, Topics, encode_state, topics
 
 if TYPE_CHECKING:
     from sync.identity import Believed
@@ -120,7 +122,7 @@ class Uplink:
         self._forwarder = Forwarder(
             reader,
             cursor,
-            broker,
+            self._listening(broker, names, settings),
             names,
             clock=time.monotonic,
             wall_ns=time.time_ns,
@@ -136,6 +138,19 @@ class Uplink:
         self._backoff = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, random.random)
         self._state = StateFile(settings.paths.uplink_health, way.broker)
         self._outage_began: float | None = None
+
+    def _listening(self, broker: MqttBroker, names: Topics, settings: Settings) -> Broker:
+        """Return the broker that also takes what the street sends down, where the street can be believed."""
+        keys = settings.uplink.street_keys
+        if keys is None:
+            return broker
+        inbox = Inbox(
+            settings.paths.down_in,
+            str(names.gate),
+            believed=partial(load_believed, keys),
+            clock=time.monotonic,
+        )
+        return DownBroker(broker, names, inbox)
 
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop`; end in order, so that the street knows that we meant it."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sync.pack import ENCODING, ENCODINGS
+from sync.snapshot import DOWN_TYPE, MOST_PARTS, MOST_SERIAL
+from sync.snapshot import ENCODING as DOWN_ENCODING
 from sync.wire import ENTRIES_TYPE, JSON_TYPE, MAX_ENCODINGS, MAX_EPOCHS, MAX_EVENTS, MAX_RUNS, MAX_SEQ, SCHEMA
 
 Schema = dict[str, Any]
@@ -99,6 +101,34 @@ _EVENT = record(
     historical={"type": "boolean"},
     data={"type": "object"},
 )  # fmt: skip
+_SERIAL: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_SERIAL}
+_PART: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_PARTS}
+_MOMENT: Schema = {"type": "string", "format": "date-time"}
+
+
+def _down(leaf: str) -> Schema:
+    """Return the schema of the header of a document; behind it comes what is sealed, see `sync.snapshot`."""
+    return record(
+        (
+            "v", "type", "gate", "serial", "base", "part", "parts", "made_at", "expires", "sha256", "size",
+            "encoding", "signer",
+        ),
+        v=_V1,
+        type={"const": leaf},
+        gate=text(),
+        serial=_SERIAL,
+        base={"type": ["integer", "null"], "minimum": 0, "maximum": MOST_SERIAL},
+        part=_PART,
+        parts=_PART,
+        made_at=_MOMENT,
+        expires={"type": ["string", "null"], "format": "date-time"},
+        sha256=_HEX64,
+        size=_COUNT,
+        encoding={"const": DOWN_ENCODING},
+        signer=text("[0-9a-f]{16}"),
+    )  # fmt: skip
+
+
 _SIGNED = {"signer": text("[0-9a-f]{16}"), "signature": text("[A-Za-z0-9+/]{86}==")}
 
 MESSAGES: dict[str, MessageForm] = {
@@ -161,5 +191,25 @@ MESSAGES: dict[str, MessageForm] = {
             refused=rows(record(("key", "reason"), key=_KEY, reason=text()), MAX_EVENTS),
             encodings=rows({"type": "string", WORDS: list(ENCODINGS)}, MAX_ENCODINGS),
         ),
+    ),
+    "roster": MessageForm(
+        sender=STREET,
+        says="Who may pass and when, or a change of it: a signed document, of which this is the header.",
+        retained=True,
+        content_type=DOWN_TYPE,
+        payload=_down("roster"),
+    ),
+    "policy": MessageForm(
+        sender=STREET,
+        says="What the street sets at the gate: a signed document, of which this is the header.",
+        retained=True,
+        content_type=DOWN_TYPE,
+        payload=_down("policy"),
+    ),
+    "command": MessageForm(
+        sender=STREET,
+        says="One act, at most once: a signed document, of which this is the header.",
+        content_type=DOWN_TYPE,
+        payload=_down("command"),
     ),
 }  # fmt: skip

@@ -81,7 +81,7 @@ class Dating:
             by_epoch.setdefault(entry.key.epoch, []).append(entry)
         for held in by_epoch.values():
             _place(order, held)
-        self._told = {name for name, boot in self._boots.items() if boot.anchors and (whole is None or name in whole)}
+        self._told = {name for name in self._boots if whole is None or name in whole}
         for boot in self._boots.values():
             boot.anchors = _agreeing(boot.anchors or boot.stamps)
         self._bound([self._boots[name] for name in order])
@@ -89,7 +89,7 @@ class Dating:
     def when(self, stamp: Stamp) -> Dated:
         """Return when this stamp was made."""
         boot = self._boots.get(stamp.boot_id)
-        if stamp.clock_trusted and stamp.boot_id not in self._told:
+        if stamp.clock_trusted and (stamp.boot_id not in self._told or boot is None or not boot.anchors):
             return Dated(wall_ns=stamp.wall_ns, quality=Quality.STAMPED)
         if boot is not None and boot.anchors:
             return _by_anchors(stamp, boot.anchors)

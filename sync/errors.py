@@ -7,6 +7,7 @@
     ├── AppendLate            the entry is queued and not yet durable within the bound asked for
     ├── VaultError            a key is missing or does not open what it should
     ├── IdentityError         a signature or a sealed part is not what it should be, or a key is missing
+    ├── DocumentRefused       what came down from the street is not taken (`sync/snapshot.py`)
     ├── WireError             a message does not follow the contract
     └── BrokerError           the broker cannot be reached or refused us
 """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sync.errors import WireError
 
 ROOT = "sentinel/v1"
-LEAVES = ("state", "health", "entries", "receipt")
+LEAVES = ("state", "health", "entries", "receipt", "roster", "policy", "command")
 _SEGMENT = re.compile(r"[^/+#\x00-\x20\x7f\ud800-\udfff]{1,64}")
 
 
@@ -44,6 +44,9 @@ class Topics:
     health: str
     entries: str
     receipt: str
+    roster: str  # and below it `2`, `3` …: further parts; `delta`: a change of it
+    policy: str
+    command: str
 
 
 def topics(street: str, site: str, gate: str) -> Topics:

@@ -17,6 +17,7 @@ from sync.broker import Message
 from sync.contract import WORDS
 from sync.entry import Entry
 from sync.pack import ENCODING, unpack
+from sync.snapshot import DOWN_TYPE, header_of
 
 
 def _known_word(_validator: Any, words: list[str], value: Any, _schema: Any) -> Iterable[ValidationError]:
@@ -51,6 +52,8 @@ def faults_of_entry(entry: Entry) -> list[str]:
 
 def faults_of_message(message: Message) -> list[str]:
     """Return what is wrong with a message as it travelled: payload and user properties."""
-    leaf, said = message.topic.rsplit("/", 1)[1], dict(message.properties)
+    leaf, said = message.topic.split("/")[5], dict(message.properties)
+    if message.content_type == DOWN_TYPE:
+        return faults(leaf, header_of(message.payload)) + faults(f"{leaf}-properties", said)
     payload = unpack(message.payload, said[ENCODING]) if ENCODING in said else message.payload
     return faults(leaf, json.loads(payload)) + faults(f"{leaf}-properties", said)

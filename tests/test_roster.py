@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from sentinel import roster, roster_reading
+from sentinel import roster, roster_file, roster_reading
 from sentinel.core.consent import ConsentGiven, Giver
 from sentinel.core.errors import DataError
 from sync.errors import VaultError
@@ -190,7 +190,8 @@ def test_each_person_has_keys_of_their_own_and_they_go_with_the_person(tmp_path,
     one = member(vault, templates=(template_of("00000000000a", has_picture=True),))
     other = member(vault, token="0" * 32, templates=(template_of("00000000000b"),))
     roster.publish(path, {m.token: m for m in (one, other)}, vault, {"00000000000a": b"a picture"})
-    names = {f"{kind}/{one.token}" for kind in roster.CLASSES} | {f"roster/{other.token}", f"template/{other.token}"}
+    names = {f"{kind}/{one.token}" for kind in roster_file.CLASSES}
+    names |= {f"roster/{other.token}", f"template/{other.token}"}
     assert set(vault.names()) == names
     vault.seal({"name": "somebody"}, "passage", "2026-11-22")
     before = path.read_bytes()

@@ -319,7 +319,7 @@ def _is_of(vault: Any, part: Any, token: str) -> bool:
 
 
 def _roster_keys(office: Office, token: str) -> list[str]:
-    from sentinel.roster import CLASSES
+    from sentinel.roster_file import CLASSES
 
     return sorted({f"{kind}/{token}" for kind in CLASSES} & set(office.vault.names()))
 

@@ -36,9 +36,10 @@ _MOST_WAITING = 3
 
 
 def add(subparsers: Any) -> None:
-    """Add `show status`, `show record`, `show config` and `show contract`."""
-    nouns = add_nouns(subparsers, "show", summary="Show one thing whole: status, record, config, contract.")
+    """Add `show status`, `show record`, `show config`, `show policy`, `show contract` and `show identity`."""
+    nouns = add_nouns(subparsers, "show", summary="Show one thing whole: status, record, config, contract …")
     _add_contract(nouns)
+    _add_for_street(nouns)
     add_verb(
         nouns,
         "status",
@@ -80,6 +81,38 @@ def _add_contract(nouns: Any) -> None:
         exits="0 shown",
     )
     contract.add_argument("--schema", action="store_true", help="only the JSON Schemas of messages and entries")
+
+
+def _add_for_street(nouns: Any) -> None:
+    add_verb(
+        nouns,
+        "policy",
+        run_config,
+        summary="Show what the street may set here, and whether it did: street, file or default.",
+        about="What it has set since the last start of the gate is in force from the next one.",
+        example="sentinelctl show policy",
+        exits="0 shown, 78 the settings are wrong",
+    )
+    add_verb(
+        nouns,
+        "identity",
+        run_identity,
+        summary="Show the gate's public keys, for the street: what is sent down is sealed for them.",
+        example="sentinelctl show identity > east-3.pub",
+        exits="0 shown, made when there was none, 65 the key is damaged or may not be read",
+    )
+
+
+def run_identity(args: argparse.Namespace) -> int:
+    """Print the public half of `secrets_dir/gate.key`; the first time it is made."""
+    from sync.identity import make_identity
+
+    known = make_identity(load(args.config).paths.secrets_dir / "gate.key").known
+    if args.json:
+        print(json.dumps({"schema": "sentinel.identity/1", "id": known.id, "pem": known.text()}))
+    else:
+        print(known.text(), end="")
+    return 0
 
 
 def run_contract(args: argparse.Namespace) -> int:
@@ -323,8 +356,12 @@ def _revealed(entry: Any, settings: Settings) -> dict[str, Any]:
 
 
 def run_config(args: argparse.Namespace) -> int:
-    """Print every setting, its value and its origin."""
-    rows = explain(load(args.config))
+    """Print every setting, or what the street may set: its value and its origin."""
+    from sentinel.street_policy import SETTABLE, overlaid
+
+    rows = explain(overlaid(load(args.config)))
+    if args.noun == "policy":
+        rows = [row for row in rows if (row.table, row.key) in SETTABLE.values()]
     if args.json:
         settings = [{**asdict(row), "value": _plain(row.value)} for row in rows]
         print(json.dumps({"schema": "sentinel.config/1", "settings": settings}, ensure_ascii=False, indent=1))

@@ -60,6 +60,7 @@ _LIBRARY_EXIT_CODES = {
     "sync.errors.LedgerFromTheFuture": 78,
     "sync.errors.VaultError": 65,
     "sync.errors.IdentityError": 65,
+    "sync.snapshot.DocumentRefused": 65,
     "sync.errors.BrokerError": 69,
 }
 

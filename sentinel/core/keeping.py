@@ -11,15 +11,18 @@ from sentinel.core.kinds import (
     Barrier,
     Calibration,
     Clock,
+    CommandTaken,
     Deletion,
     Fault,
     ModeChange,
     Opening,
     Passage,
+    PolicyTaken,
     Pruned,
     Registration,
     Repair,
     Revocation,
+    RosterTaken,
     Salvage,
     Start,
     Stop,
@@ -27,16 +30,17 @@ from sentinel.core.kinds import (
 )
 
 DAY_NS = 86_400 * 1_000_000_000
-# What the gate reads in its own ledger: a revoked pass must stay revoked, a calibration holds until the next, and what
-# was erased lawfully is told from what is missing by the deletions.
-NEEDED = frozenset((Revocation.KIND, Calibration.KIND, Deletion.KIND))
+_OF_STREET = (RosterTaken.KIND, PolicyTaken.KIND, CommandTaken.KIND)
+# What the gate reads in its own ledger: a revoked pass must stay revoked, a calibration holds until the next, what the
+# street has sent is not taken twice, and what was erased lawfully is told from what is missing by the deletions.
+NEEDED = frozenset((Revocation.KIND, Calibration.KIND, Deletion.KIND, *_OF_STREET))
 _AS_PASSAGE = frozenset((Passage.KIND, Barrier.KIND))
 _REMEMBERED_NS = int((COUNTED_S + BACKDATED_S) * 1_000_000_000)  # a pass that opens once is remembered by its passage
 _AS_FAULT = frozenset((Fault.KIND, Repair.KIND, ModeChange.KIND, Start.KIND, Stop.KIND))
 # Kept beyond the quota, out of the reserve: who passed and when, who let them pass, and which pass holds no more.
 ESSENTIAL = frozenset(
     (Passage.KIND, Registration.KIND, Opening.KIND, Revocation.KIND, Pruned.KIND, Salvage.KIND, Unkept.KIND,
-     Clock.KIND, Deletion.KIND)
+     Clock.KIND, Deletion.KIND, *_OF_STREET)
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ certain words names them, `Annotated[str, Words]`, an enumeration or a tuple; wo
 """
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, TypedDict
+from typing import Annotated, Any, ClassVar, TypedDict, get_args
 
 from drivers.readings import BarrierEventKind, CardKind, Leaf, Symptom
 from recognition.readings import FaceProblem
@@ -19,6 +19,7 @@ from sentinel.core.consent import Giver
 from sentinel.core.health import STARTING, Component, Mode
 from sentinel.core.liveness import Layer, Verdict, Why
 from sentinel.core.model import Method, Outcome, PassKind, Reason, TemperatureState
+from sentinel.core.street_kinds import CommandTaken, PolicyTaken, Report, RosterTaken
 from sentinel.core.thermometry import WHY_NOT
 
 REASONS = (
@@ -382,16 +383,10 @@ class Deletion:
 AnyKind = (
     Passage | Registration | Opening | Barrier | Fault | Repair | ModeChange | Consent | TemplateChange | GalleryMove
     | Grant | Revocation | Calibration | Start | Stop | Pruned | Salvage | Unkept | Clock
-    | Deletion
+    | Deletion | RosterTaken | PolicyTaken | CommandTaken | Report
 )  # fmt: skip
 
-ALL: dict[str, type] = {
-    kind.KIND: kind
-    for kind in (
-        Passage, Registration, Opening, Barrier, Fault, Repair, ModeChange, Consent, TemplateChange, GalleryMove,
-        Grant, Revocation, Calibration, Start, Stop, Pruned, Salvage, Unkept, Clock, Deletion,
-    )
-}
+ALL: dict[str, type] = {kind.KIND: kind for kind in get_args(AnyKind)}
 
 
 def body_of(entry: AnyKind) -> dict[str, Any]:

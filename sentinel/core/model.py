@@ -10,6 +10,7 @@ from enum import StrEnum
 from drivers.readings import CardReading
 from recognition.readings import FaceReading
 from sentinel.core.liveness import Liveness
+from sentinel.core.rights import Window
 
 
 class Profile(StrEnum):
@@ -75,6 +76,8 @@ class Reason(StrEnum):
     PASS_UNREADABLE = "pass-unreadable"
     PASS_USED = "pass-used"
     PERSON_BLOCKED = "person-blocked"
+    RIGHT_OTHER_LANE = "right-other-lane"  # may pass, elsewhere or the other way
+    RIGHT_OTHER_HOURS = "right-other-hours"  # may pass, at other hours or from another day on
     BARRIER_AWAY = "barrier-away"  # everything was right, and the barrier cannot be moved
     TEMPERATURE_HIGH = "temperature-high"
     TEMPERATURE_NOT_MEASURED = "temperature-not-measured"
@@ -92,6 +95,8 @@ class Person:
     has_face: bool = False
     step_up: bool = False  # a face alone does not prove it: a twin, or only a card's photograph is enrolled
     valid_until: date | None = None
+    valid_from: date | None = None
+    windows: tuple[Window, ...] = ()  # none: always, everywhere
 
 
 class PassKind(StrEnum):
@@ -192,6 +197,8 @@ class Policy:
     profile: Profile
     temperature_limit_celsius: float | None
     fire_active: bool = False
+    lane: str = ""
+    direction: str = "in"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,11 @@ Order of the reasons: what refuses, then a high temperature, then the rest as fo
 
 import math
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, time
 
 from drivers.readings import CardKind, CardReading
 from recognition.readings import FaceProblem, FaceReading
+from sentinel.core import rights
 from sentinel.core.liveness import Verdict as LifeVerdict
 from sentinel.core.model import (
     Attempt,
@@ -45,11 +46,14 @@ UNASKED = (Reason.PASS_UNCHECKED,)  # nobody has asked the book of passes: then 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Day:
-    """The day by which dates are judged, and whether it is believed."""
+class _Here:
+    """The day and hour by which rights are judged, whether they are believed, and the place."""
 
     today: date
+    at: time | None
     trusted: bool
+    lane: str
+    direction: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +72,16 @@ def decide(
     today: date,
     clock_trusted: bool,
     pass_objections: tuple[Reason, ...] = UNASKED,
+    at: time | None = None,
 ) -> Decision:
     """Return what the gate does with this attempt, and every reason for it.
 
-    `pass_objections` is what the book of passes says about the attempt's pass: () when it may be used now.
+    `at` is the local time of the day; without it nobody passes whose right is bound to hours. `pass_objections` is
+    what the book of passes says about the attempt's pass: () when it may be used now.
     """
     temperature = temperature_state(attempt, policy)
-    verdict = _judge(attempt, policy.profile, _Day(today=today, trusted=clock_trusted), pass_objections)
+    here = _Here(today=today, at=at, trusted=clock_trusted, lane=policy.lane, direction=policy.direction)
+    verdict = _judge(attempt, policy.profile, here, pass_objections)
     verdict = _as_far_as_it_lives(verdict, attempt, policy.profile)
     if policy.fire_active:
         return Decision(
@@ -136,7 +143,7 @@ def compared_with_photo(face: FaceReading, holder: Person) -> bool:
     return face.claimed is not None and face.claimed.by_photo and face.claimed.person == holder.token
 
 
-def _judge(attempt: Attempt, profile: Profile, day: _Day, pass_objections: tuple[Reason, ...]) -> _Verdict:
+def _judge(attempt: Attempt, profile: Profile, day: _Here, pass_objections: tuple[Reason, ...]) -> _Verdict:
     if attempt.card is None:
         if attempt.shown is not None and attempt.shown.readable:
             return _judge_pass(attempt, attempt.shown, profile, pass_objections)
@@ -183,7 +190,7 @@ def _judge_pass(
     return _Verdict(method=Method.PASS, person=person, objections=(*objections, *blocked))
 
 
-def _card_objections(card: CardReading, day: _Day) -> list[Reason]:
+def _card_objections(card: CardReading, day: _Here) -> list[Reason]:
     objections = []
     if card.kind is CardKind.UNKNOWN:
         objections.append(Reason.CARD_KIND_UNKNOWN)
@@ -200,7 +207,7 @@ def _card_objections(card: CardReading, day: _Day) -> list[Reason]:
     return objections
 
 
-def _person_objections(person: Person | None, day: _Day) -> list[Reason]:
+def _person_objections(person: Person | None, day: _Here) -> list[Reason]:
     if person is None:
         return [Reason.CARD_UNKNOWN_HOLDER]
     if not person.allowed:
@@ -208,10 +215,23 @@ def _person_objections(person: Person | None, day: _Day) -> list[Reason]:
     if person.valid_until is not None and person.valid_until < day.today:
         # A right that ran out is a right withdrawn on a date known in advance: the same answer for the person.
         return [_dated(Reason.PERSON_BLOCKED, day)]
-    return []
+    return _right_objections(person, day)
 
 
-def _dated(reason: Reason, day: _Day) -> Reason:
+def _right_objections(person: Person, here: _Here) -> list[Reason]:
+    """Return what speaks against passing here and now; a clock that is not believed speaks against nobody."""
+    windows = rights.of_lane(person.windows, here.lane, here.direction)
+    if person.windows and not windows:
+        return [Reason.RIGHT_OTHER_LANE]
+    if not here.trusted:
+        return []
+    begun = person.valid_from is None or person.valid_from <= here.today
+    at = here.at
+    open_now = not windows or (at is not None and any(window.holds(here.today, at) for window in windows))
+    return [] if begun and open_now else [Reason.RIGHT_OTHER_HOURS]
+
+
+def _dated(reason: Reason, day: _Here) -> Reason:
     """Return the reason, unless it rests on a clock that is not believed: then staff look at the date."""
     return reason if day.trusted else Reason.CLOCK_UNTRUSTED
 
@@ -248,7 +268,7 @@ def _is_somebody_else(face: FaceReading, holder: Person) -> bool:
     return face.problem is None and found is not None and found.reached and found.person != holder.token
 
 
-def _judge_face_alone(attempt: Attempt, day: _Day) -> _Verdict:
+def _judge_face_alone(attempt: Attempt, day: _Here) -> _Verdict:
     person = attempt.face_person
     objection = _face_alone_objection(attempt.face, person)
     if objection is not None:

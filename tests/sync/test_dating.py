@@ -1,7 +1,7 @@
 """When an entry was made is worked out later, whatever its clock said: exact within a boot, bounded without."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_clocks import IN_1970, IN_2099, SECOND, TRUE_NS, Box
 
@@ -84,7 +84,14 @@ def test_a_boot_that_knew_the_time_once_leaves_no_entry_undated(story):
         assert known or (dated.quality is Quality.BOUNDS) == bool(knew)
 
 
+# Set back by less than is worth an entry.
+SET_BACK_UNTOLD = [
+    (0.0, 0, [("wait", 1.0), ("set", 0), ("synchronise", 0), ("keep", None), ("synchronise", -1), ("keep", None)])
+]
+
+
 @given(story=boots(lying=True), alarms=st.booleans())
+@example(story=SET_BACK_UNTOLD, alarms=True)
 def test_times_never_contradict_the_order_of_the_keys_within_a_boot(story, alarms):
     """Also when the time server lied, there and back."""
     box = lived(story, alarms=alarms)

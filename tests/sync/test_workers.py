@@ -63,6 +63,8 @@ def test_a_file_has_one_writer_where_sqlite_may_damage_it(tmp_path: Path):
             pass
     with alone_with(store, (3, 40, 1)):
         pass  # who has ended is in nobody's way
+    with pytest.raises(Unavailable, match="check the directory"), alone_with(tmp_path / "no" / "street.db", (3, 40, 1)):
+        pytest.fail("there is no such place")
 
 
 class Share:
