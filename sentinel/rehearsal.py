@@ -24,6 +24,7 @@ from drivers.sim.world import client
 from sentinel.core.errors import SentinelError, Unavailable
 from sentinel.device_settings import THERMAL_I2C, THERMAL_VIDEO
 from sentinel.supervise import die_with_parent
+from sync.identity import make_identity
 from sync.ledger import LedgerReader
 
 _T = TypeVar("_T")
@@ -100,6 +101,8 @@ class Rehearsal:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         for name in ("state", "run", "secrets", "logs"):
             (self.directory / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        street = make_identity(self.store.with_name("street.key"))  # found by the street beside its store
+        self.store.with_name("street.pub").write_text(street.known.text(), encoding="ascii")
         self._write_settings(settings or {})
         self._write_broker_settings()
 

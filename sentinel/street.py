@@ -2,14 +2,12 @@
 
 import argparse
 import gc
-import json
 import logging
 import os
 import random
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,17 +17,13 @@ from sentinel.clocks import GateClock
 from sentinel.core.errors import UsageError
 from sentinel.core.retry import Backoff
 from sentinel.street_import import import_stick
-from sentinel.street_workers import run_workers
+from sentinel.street_report import print_report
+from sentinel.street_workers import alone_with, check_sharing, run_workers
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import BrokerLost, Credentials, MqttBroker
-from sync.dating import Dated
-from sync.entry import Key, epoch_text
-from sync.gaps import GateReport, read_report
 from sync.identity import Identity, load_believed, load_identity, make_identity
 from sync.receive import Receiver
-from sync.store import POSTGRESQL, Store
-from sync.street_times import dates_of
-from sync.wire import utc_text
+from sync.store import POSTGRESQL, Store, reading
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     """Serve until SIGTERM, or print the report."""
     args = _parser().parse_args(argv)
     args.argv = sys.argv[1:] if argv is None else argv
-    verbs = {"report": print_report, "keys": print_keys, "import": import_file, "publish": street_publish.run}
+    verbs = {"report": report, "keys": print_keys, "import": import_file, "publish": street_publish.run}
     end_process(partial(verbs.get(args.verb, serve), args))
 
 
@@ -80,18 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_keys(verbs, store)
     _add_import(verbs, store)
     street_publish.add(verbs)
-    report = verbs.add_parser(
-        "report",
-        parents=[store],
-        help="print what each gate has sent and what is missing; also beside a running receiver",
-        epilog="Example: sentinel-street report --store /var/lib/sentinel-street/street.db --json",
-    )
-    report.add_argument("--json", action="store_true", help="for programs")
+    _add_report(verbs, store)
     return parser
 
 
 def _add_sharing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, default=1, help="so many processes share the entries (default: 1)")
+    parser.add_argument("--workers", type=int, default=1, help="so many share the entries; PostgreSQL (default: 1)")
     parser.add_argument("--share", help="share the entries with every receiver of this share, each with its own --name")
     parser.add_argument("--entries-only", action="store_true", help="of a share, all but one: leave states to that one")
 
@@ -109,7 +97,7 @@ def _add_import(verbs: Any, store: argparse.ArgumentParser) -> None:
     reading = verbs.add_parser(
         "import",
         parents=[store],
-        help="store what a gate wrote on a stick, and write the receipts that go back; also beside a running receiver",
+        help="store what a gate wrote on a stick, and write the receipts that go back; see docs/maintainer.md",
         epilog="Example: sentinel-street import /media/stick/east-3.stick --gates gates.pub",
     )
     reading.add_argument("stick", type=Path, metavar="FILE", help="what sentinelctl stick export wrote")
@@ -117,10 +105,29 @@ def _add_import(verbs: Any, store: argparse.ArgumentParser) -> None:
     reading.add_argument("--gates", type=Path, metavar="FILE", required=True, help=known)
 
 
+def _add_report(verbs: Any, store: argparse.ArgumentParser) -> None:
+    report = verbs.add_parser(
+        "report",
+        parents=[store],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="print what each gate has sent and what is missing; also beside a running receiver",
+        description="Print what each gate has sent and what is missing, and the sum of all. Of the entries it reads\n"
+        "only the first of each start of a gate and, with --json, what dates its first and its last one.",
+        epilog="Exit codes: 0 all is there; 1 something is missing, forked, broken or forgotten; 70 the store cannot\n"
+        "be read; 2 wrong usage. What a gate announced and has not sent yet counts as missing.\n\n"
+        "Example: sentinel-street report --store /var/lib/sentinel-street/street.db --only-trouble --json",
+    )
+    report.add_argument("--gate", metavar="NAME", help="only gates of this name: gate, site/gate or street/site/gate")
+    report.add_argument("--only-trouble", action="store_true", help="leave out gates of which all is there")
+    report.add_argument("--json", action="store_true", help="for programs")
+
+
 def serve(args: argparse.Namespace) -> int:
     """Receive until SIGTERM or SIGINT."""
     if not args.broker:
         raise UsageError("no broker; name it with --broker mqtt://HOST:PORT or in SENTINEL_BROKER")
+    if args.workers > 1 or args.share:
+        check_sharing(_store(args))
     start_logging(args.log_level)
     stop = stop_on_signals()
     if args.workers > 1:
@@ -142,7 +149,7 @@ def serve(args: argparse.Namespace) -> int:
         doubted=GateClock().doubted,
     )
     spare_the_collector()
-    with Store(_store(args)) as store:
+    with alone_with(_store(args)), Store(_store(args)) as store:
         sd_notify("READY=1")
         receiver = Receiver(
             store,
@@ -203,68 +210,10 @@ class Street:
         return self._backoff.refused() if error.layer in ("credentials", "takeover") else self._backoff.next()
 
 
-def print_report(args: argparse.Namespace) -> int:
-    """Print what the street holds and lacks of each gate."""
-    where = _store(args)
-    gates = read_report(where) if isinstance(where, Path) else _read_database(where)
-    if args.json:
-        told = [as_json(gate, dates_of(where, gate.device) if isinstance(where, Path) else {}) for gate in gates]
-        json.dump({"v": 1, "gates": told}, sys.stdout, ensure_ascii=False, indent=1)
-        print()
-        return 0
-    print("\n".join(line for gate in gates for line in as_lines(gate)) or "no gate has sent anything yet")
-    return 0
-
-
-def as_json(gate: GateReport, dates: Mapping[Key, Dated]) -> dict[str, Any]:
-    """Return one gate's report as plain JSON values; `dates` are of the first and last entry held of each epoch."""
-    return {
-        "device": gate.device,
-        "entries": gate.entries,
-        "missing": gate.missing,
-        "refused": gate.refused,
-        "online": gate.online,
-        "last_seen": utc_text(gate.seen_ns),
-        "epochs": [
-            {
-                "epoch": epoch_text(epoch.epoch),
-                "entries": epoch.entries,
-                "last": epoch.last,
-                "gaps": [[run.first, run.last] for run in epoch.missing],
-                "times": [time_of(key, dates[key]) for key in sorted(dates) if key.epoch == epoch.epoch],
-            }
-            for epoch in gate.epochs
-        ],
-        "forks": [str(key) for key in gate.forks],
-        "breaks": [str(key) for key in gate.breaks],
-        "forgotten": [str(key) for key in gate.forgotten],
-    }
-
-
-def time_of(key: Key, dated: Dated) -> dict[str, Any]:
-    """Return when an entry was made, corrected, as plain JSON values; see docs/messages.md, "Time"."""
-    bounds = {"not_before": dated.earliest_ns, "not_after": dated.latest_ns}
-    return {
-        "sequence": key.seq,
-        "at": utc_text(dated.wall_ns),
-        "quality": str(dated.quality),
-        **{name: utc_text(ns) for name, ns in bounds.items() if ns is not None},
-    }
-
-
-def as_lines(gate: GateReport) -> Sequence[str]:
-    """Return one gate's report as lines for people."""
-    online = {True: "online", False: "offline", None: "never announced"}[gate.online]
-    lines = [
-        f"{gate.device}  {online}  last seen {utc_text(gate.seen_ns)}",
-        f"  {gate.entries} entries in {len(gate.epochs)} epochs, {gate.missing} missing, {gate.refused} refused",
-    ]
-    for epoch in gate.epochs:
-        for run in epoch.missing:
-            lines.append(f"  GAP    {epoch_text(epoch.epoch)}  {run.first}-{run.last} ({run.count} entries)")
-    for word, keys in (("FORK", gate.forks), ("BREAK", gate.breaks), ("FORGOT", gate.forgotten)):
-        lines += [f"  {word:6} {key}" for key in keys]
-    return lines
+def report(args: argparse.Namespace) -> int:
+    """Print what the street holds and lacks of each gate; 1 when there is trouble."""
+    with reading(_store(args)) as rows:
+        return print_report(rows, gate=args.gate, only_trouble=args.only_trouble, as_document=args.json)
 
 
 def print_keys(args: argparse.Namespace) -> int:
@@ -278,7 +227,7 @@ def print_keys(args: argparse.Namespace) -> int:
 def import_file(args: argparse.Namespace) -> int:
     """Read a stick and name the file that goes back."""
     street, gates = load_identity(_identity_path(args)), load_believed(args.gates)
-    with Store(_store(args)) as store:
+    with alone_with(_store(args)), Store(_store(args)) as store:
         print(import_stick(args.stick, store, street, gates, now_ns=time.time_ns()))
     return 0
 
@@ -301,11 +250,6 @@ def _store(args: argparse.Namespace) -> Path | str:
     """Return the file of SQLite, or the URL of PostgreSQL's database."""
     where: str = getattr(args, "store", "street.db")
     return where if where.startswith(POSTGRESQL) else Path(where)
-
-
-def _read_database(url: str) -> tuple[GateReport, ...]:
-    with Store(url) as store:
-        return store.report()
 
 
 if __name__ == "__main__":

@@ -1,16 +1,23 @@
 """Share the work of one street among processes: as many receivers, of which the broker gives each batch to one."""
 
+import fcntl
 import logging
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+from sentinel.core.errors import ConfigError, Unavailable
 from sentinel.core.retry import Backoff
 from sentinel.supervise import sd_notify
+from sync.store import POSTGRESQL
+from sync.store_sqlite import many_may_write
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +25,42 @@ LOOK_S = 0.5
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
 CALM_S = 60.0
 END_S = 10.0
+
+
+def check_sharing(store: object, version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
+    """Refuse a file of SQLite to several receivers where this SQLite may damage it.
+
+    Raises: ConfigError.
+    """
+    if not str(store).startswith(POSTGRESQL) and not many_may_write(version):
+        number = ".".join(map(str, version))
+        raise ConfigError(
+            f"SQLite {number} may damage a file that several receivers write (fixed in 3.51.3);"
+            " keep a shared street in PostgreSQL: --store postgresql://USER@HOST/DATABASE"
+        )
+
+
+@contextmanager
+def alone_with(store: Path | str, version: tuple[int, ...] = sqlite3.sqlite_version_info) -> Iterator[None]:
+    """Be the only process of ours that writes this store, where it is a file that this SQLite may damage otherwise.
+
+    Raises: Unavailable when another one writes it, or nobody can.
+    """
+    if str(store).startswith(POSTGRESQL) or many_may_write(version):
+        yield
+        return
+    store = Path(store)
+    beside = store.with_name(f"{store.name}.lock")  # not the file itself: to close it would drop SQLite's own locks
+    try:
+        lock = beside.open("a")
+    except OSError as error:
+        raise Unavailable(f"{beside}: {error.strerror}; check the directory, its owner and the free space") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(f"another process writes {store}; stop it, or keep the street in PostgreSQL") from None
+        yield
 
 
 class Worker:

@@ -87,6 +87,7 @@ class Cursor:
     def __init__(self, path: Path | str, *, write: bool = False) -> None:
         self._receipted: dict[int, Runs] = {}
         self._refused: dict[int, dict[int, DeadLetter]] = {}
+        self._dead: dict[int, Runs] = {}  # the numbers of `_refused`: there may be many thousands
         self._proofs: dict[int, Proof] = {}
         self._connection: sqlite3.Connection | None = None
         path = Path(path)
@@ -130,7 +131,7 @@ class Cursor:
 
     def open_runs(self, epoch: int, first: int, last: int) -> Iterator[Run]:
         """Yield the runs of numbers between first and last that the street has not answered for."""
-        refused = Runs(Run(seq, seq) for seq in sorted(self._refused.get(epoch, ())))
+        refused = self._dead.get(epoch, Runs())
         for run in self._receipted.get(epoch, Runs()).missing(first, last):
             yield from refused.missing(run.first, run.last)
 
@@ -162,7 +163,7 @@ class Cursor:
         with self._writing() as connection:
             for epoch, runs in touched.items():
                 _write_runs(connection, epoch, runs)
-                held = ((epoch, seq) for seq in self._refused.get(epoch, ()) if seq in runs)
+                held = ((epoch, seq) for seq in _in_both(self._dead.get(epoch, Runs()), runs))
                 connection.executemany("DELETE FROM refused WHERE epoch = ? AND seq = ?", held)
             letters = ((d.key.epoch, d.key.seq, d.reason, d.wall_ns) for d in dead.values())
             connection.executemany("INSERT OR REPLACE INTO refused VALUES(?, ?, ?, ?)", letters)
@@ -194,7 +195,7 @@ class Cursor:
                 keys = ((letter.key.epoch, letter.key.seq) for letter in letters)
                 connection.executemany("DELETE FROM refused WHERE epoch = ? AND seq = ?", keys)
             for letter in letters:
-                del self._refused[letter.key.epoch][letter.key.seq]
+                self._revive(letter.key.epoch, letter.key.seq)
         return len(letters)
 
     def dead_letters(self) -> tuple[DeadLetter, ...]:
@@ -218,7 +219,7 @@ class Cursor:
         for span in spans:
             first, last = span.first_seq, span.last_seq
             held = self._receipted.get(span.epoch, Runs()).count(first, last)
-            dead = sum(first <= seq <= last for seq in self._refused.get(span.epoch, ()))
+            dead = self._dead.get(span.epoch, Runs()).count(first, last)
             appended, receipted, refused = appended + span.count, receipted + held, refused + dead
             pending += last - first + 1 - held - dead
         return Balance(appended=appended, receipted=receipted, refused=refused, pending=pending)
@@ -244,10 +245,19 @@ class Cursor:
     def _remember(self, touched: Mapping[int, Runs], dead: Mapping[Key, DeadLetter]) -> None:
         for epoch, runs in touched.items():
             self._receipted[epoch] = runs
-            for seq in [seq for seq in self._refused.get(epoch, ()) if seq in runs]:
-                del self._refused[epoch][seq]
-        for key, letter in dead.items():
-            self._refused.setdefault(key.epoch, {})[key.seq] = letter
+            for seq in list(_in_both(self._dead.get(epoch, Runs()), runs)):
+                self._revive(epoch, seq)
+        for letter in dead.values():
+            self._bury(letter)
+
+    def _bury(self, letter: DeadLetter) -> None:
+        epoch, seq = letter.key.epoch, letter.key.seq
+        self._refused.setdefault(epoch, {})[seq] = letter
+        self._dead.setdefault(epoch, Runs()).add(seq, seq)
+
+    def _revive(self, epoch: int, seq: int) -> None:
+        del self._refused[epoch][seq]
+        self._dead[epoch].discard(seq)
 
     def _load(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -258,8 +268,7 @@ class Cursor:
         for epoch, first, last in connection.execute("SELECT epoch, first, last FROM receipted ORDER BY epoch, first"):
             self._receipted.setdefault(epoch, Runs()).add(first, last)
         for epoch, seq, reason, wall_ns in connection.execute("SELECT epoch, seq, reason, wall_ns FROM refused"):
-            letter = DeadLetter(key=Key(epoch, seq), reason=reason, wall_ns=wall_ns)
-            self._refused.setdefault(epoch, {})[seq] = letter
+            self._bury(DeadLetter(key=Key(epoch, seq), reason=reason, wall_ns=wall_ns))
         if version < _WITH_PROOFS:  # a reader before the new writer has opened it
             return
         for epoch, upto, payload, signer, signature in connection.execute("SELECT * FROM proofs"):
@@ -291,6 +300,13 @@ class _Transaction:
             raise LedgerUnavailable(f"uplink.db cannot be written: {failed}; check the free space") from failed
         if isinstance(error, sqlite3.Error):
             raise LedgerUnavailable(f"uplink.db cannot be written: {error}; check the free space") from error
+
+
+def _in_both(one: Runs, other: Runs) -> Iterator[int]:
+    few, many = sorted((one, other), key=len)
+    for run in few:
+        for part in many.within(run.first, run.last):
+            yield from range(part.first, part.last + 1)
 
 
 def _write_runs(connection: sqlite3.Connection, epoch: int, runs: Runs) -> None:

@@ -7,8 +7,8 @@ names the last number of the epoch before it. A number that nobody holds is a lo
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ class GateReport:
         """How many entries exist by some witness and are not here."""
         return sum(run.count for epoch in self.epochs for run in epoch.missing)
 
+    @property
+    def trouble(self) -> bool:
+        """Whether something is missing, forked, broken or forgotten."""
+        return bool(self.missing or self.forks or self.breaks or self.forgotten)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Start:
@@ -61,24 +66,36 @@ class _Start:
 
 
 def read_report(path: Path | str) -> tuple[GateReport, ...]:
-    """Return the report of a street's database, read-only, beside a running receiver or without one.
+    """Return the report of a street's file, read-only, beside a running receiver or without one.
 
     Raises: LedgerUnavailable.
     """
-    path = Path(path)
+    with reading_file(Path(path)) as rows:
+        return tuple(report(rows))
+
+
+@contextmanager
+def reading_file(path: Path) -> Iterator[Rows]:
+    """Open a street's file read-only.
+
+    Raises: LedgerUnavailable.
+    """
     if not path.exists():
         raise LedgerUnavailable(f"{path}: no such file; is this the --store of the receiver?")
     try:
         with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True, timeout=5.0)) as connection:
-            return report(lambda sql, values: connection.execute(sql, values).fetchall())
+            yield lambda sql, values: connection.execute(sql, values).fetchall()
     except sqlite3.Error as error:
         raise LedgerUnavailable(f"{path}: {error}; is this the --store of the receiver?") from error
 
 
-def report(rows: Rows) -> tuple[GateReport, ...]:
-    """Return the report of an open database, one part per gate, by name."""
+def report(rows: Rows, name: str | None = None) -> Iterator[GateReport]:
+    """Yield the report of an open database, one part per gate, by name; with a name, of the gates that bear it.
+
+    The cost is that of the gates, their epochs and holes, not of their entries: the runs tell what is held.
+    """
     gates = rows("SELECT device, seen_ns, online, refused FROM gates ORDER BY device", ())
-    return tuple(_gate(rows, *gate) for gate in gates)
+    return (_gate(rows, *gate) for gate in gates if name is None or f"/{gate[0]}".endswith(f"/{name}"))
 
 
 def _gate(

@@ -1,21 +1,21 @@
 """Keep the entries of many gates, each once, and say in a receipt what is held.
 
 The key is (device, epoch, seq): a duplicate changes nothing and is receipted again; a different entry under a used key
-is a fork, which is kept aside and never receipted. What is missing is named by its numbers. Any number of processes may
-write one store: an engine's transaction is alone with the devices it names. The SQL here is what SQLite and PostgreSQL
-both understand; what differs is in `sync.store_sqlite` and `sync.store_postgresql`.
+is a fork, which is kept aside and never receipted. What is missing is named by its numbers. Several processes may
+write one store (a file: see `sync.store_sqlite`): an engine's transaction is alone with the devices it names. The SQL
+here is what SQLite and PostgreSQL both understand; what differs is in `sync.store_sqlite` and `sync.store_postgresql`.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from sync.entry import Entry, Key
-from sync.gaps import GateReport, report
+from sync.gaps import GateReport, Rows, reading_file, report
 from sync.pack import ENCODINGS
 from sync.runs import Run, Runs
 from sync.store_sqlite import SqliteEngine
@@ -60,6 +60,23 @@ def open_engine(where: Path | str) -> Engine:
 
         return PostgresEngine(str(where))
     return SqliteEngine(Path(where))
+
+
+@contextmanager
+def reading(where: Path | str) -> Iterator[Rows]:
+    """Open a street's store for queries, beside its receivers.
+
+    Raises: LedgerUnavailable.
+    """
+    if not str(where).startswith(POSTGRESQL):
+        with reading_file(Path(where)) as rows:
+            yield rows
+        return
+    engine = open_engine(where)
+    try:
+        yield engine.rows
+    finally:
+        engine.close()
 
 
 class Store:
@@ -118,7 +135,7 @@ class Store:
 
     def report(self) -> tuple[GateReport, ...]:
         """Return what is held and missing, one part per gate."""
-        return report(self._engine.rows)
+        return tuple(report(self._engine.rows))
 
     def _receipt_of(self, device: str, epoch: int, held: Runs, batch: Batch | None = None) -> EpochReceipt:
         forked = self._engine.rows("SELECT DISTINCT seq FROM forks WHERE device = ? AND epoch = ?", (device, epoch))

@@ -29,7 +29,17 @@ CREATE TABLE gates(device TEXT PRIMARY KEY, seen_ns INTEGER NOT NULL, online INT
     WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
+_MENDED = ((3, 44, 6), (3, 50, 7))  # the older branches that got the mending of 3.51.3
 _INSERT = "INSERT INTO entries VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def many_may_write(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
+    """Tell whether several processes may write one file with this SQLite.
+
+    From 3.7.0 to 3.51.2 two that write and checkpoint at once can damage it: its "WAL-reset bug".
+    Source: https://sqlite.org/wal.html#walresetbug
+    """
+    return version >= (3, 51, 3) or any(fixed <= version < (*fixed[:2], 99) for fixed in _MENDED)
 
 
 class SqliteEngine:

@@ -3,15 +3,14 @@
 The rule is the gate's own, `dating.py`; here is where the street's store holds what it needs.
 """
 
-import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sync.dating import Dated, dating_of
 from sync.entry import Entry, Key, Stamp
-from sync.errors import LedgerUnavailable
+from sync.gaps import Rows
+from sync.store import reading
 
 _SELECT = "SELECT epoch, seq, kind, version, wall_ns, boot_ns, boot_id, trusted, body, prev, hash FROM entries"
 
@@ -19,44 +18,46 @@ _SELECT = "SELECT epoch, seq, kind, version, wall_ns, boot_ns, boot_id, trusted,
 class _Held:
     """The entries of one gate in the street's store, as `dating_of` asks for them."""
 
-    def __init__(self, connection: sqlite3.Connection, device: str) -> None:
-        self._connection, self._device = connection, device
+    def __init__(self, rows: Rows, device: str) -> None:
+        self._rows, self._device = rows, device
 
     def ends(self) -> Sequence[Entry]:
-        spans = self._connection.execute(
-            "SELECT epoch, min(first), max(last) FROM runs WHERE device = ? GROUP BY epoch", (self._device,)
-        ).fetchall()
+        where = "SELECT epoch, min(first), max(last) FROM runs WHERE device = ? GROUP BY epoch"
+        spans = self._rows(where, (self._device,))
         return self.entries(Key(epoch, seq) for epoch, *ends in spans for seq in sorted({*ends}))
 
     def of_kind(self, kind: str, epochs: Iterable[int]) -> Sequence[Entry]:
         where = f"{_SELECT} WHERE device = ? AND epoch = ? AND kind = ? ORDER BY seq"
-        found = (self._connection.execute(where, (self._device, epoch, kind)) for epoch in sorted(epochs))
+        found = (self._rows(where, (self._device, epoch, kind)) for epoch in sorted(epochs))
         return [_entry(row) for rows in found for row in rows]
 
     def entries(self, keys: Iterable[Key]) -> Sequence[Entry]:
         where = f"{_SELECT} WHERE device = ? AND epoch = ? AND seq = ?"
-        rows = (self._connection.execute(where, (self._device, key.epoch, key.seq)).fetchone() for key in keys)
-        return [_entry(row) for row in rows if row is not None]
+        found = (self._rows(where, (self._device, key.epoch, key.seq)) for key in keys)
+        return [_entry(row) for rows in found for row in rows]
 
 
-def dates_of(path: Path | str, device: str, keys: Iterable[Key] | None = None) -> dict[Key, Dated]:
+def dates_of(where: Path | str, device: str, keys: Iterable[Key] | None = None) -> dict[Key, Dated]:
     """Return when these entries of a gate were made; without keys, the first and the last that is held of each epoch.
 
     What is not held is left out. Reads all of an epoch only where its clock was not good.
     Raises: LedgerUnavailable.
     """
-    try:
-        with closing(sqlite3.connect(Path(path).absolute().as_uri() + "?mode=ro", uri=True, timeout=5.0)) as connection:
-            held = _Held(connection, device)
-            entries = held.ends() if keys is None else held.entries(keys)
-            dating = dating_of(held, (entry.stamp for entry in entries))
-    except sqlite3.Error as error:
-        raise LedgerUnavailable(f"{path}: {error}; is this the --store of the receiver?") from error
+    with reading(where) as rows:
+        return dates_in(rows, device, keys)
+
+
+def dates_in(rows: Rows, device: str, keys: Iterable[Key] | None = None) -> dict[Key, Dated]:
+    """Return what `dates_of` does, from a store that is open."""
+    held = _Held(rows, device)
+    entries = held.ends() if keys is None else held.entries(keys)
+    dating = dating_of(held, (entry.stamp for entry in entries))
     return {entry.key: dating.when(entry.stamp) for entry in entries}
 
 
 def _entry(row: Sequence[Any]) -> Entry:
     epoch, seq, kind, version, wall_ns, boot_ns, boot_id, trusted, body, prev, hash_ = row
+    boot_id = boot_id.decode() if isinstance(boot_id, bytes) else boot_id  # as PostgreSQL keeps it
     return Entry(
         key=Key(epoch, seq),
         kind=kind,

@@ -1,10 +1,9 @@
 """A real MQTT 5 broker on a free loopback port, and a real PostgreSQL on another."""
 
-import os
 import secrets
 import shutil
-import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from sentinel.rehearsal import held_port
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "bench"))
+import postgresql_server as server
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
@@ -78,30 +80,11 @@ def mosquitto(new_mosquitto: Callable[[], Mosquitto]) -> Mosquitto:
     return broker
 
 
-POSTGRES_BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/bin"))
-
-
 @pytest.fixture(scope="session")
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of its own, as a user who may run one, whose commits do not wait for the disk of a test machine."""
-    folder = Path("/var/tmp" if os.geteuid() == 0 else tmp_path_factory.mktemp("pg")) / f"pg-{secrets.token_hex(4)}"
-    folder.mkdir(mode=0o700)
-    user: dict[str, str] = {}
-    if os.geteuid() == 0:  # the server refuses to run as root
-        shutil.chown(folder, "nobody", "nogroup")
-        user = {"user": "nobody", "group": "nogroup"}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    data = str(folder / "data")
-    options = ["-U", "street", "-A", "trust", "--no-sync", "-E", "UTF8", "--no-locale"]
-    initdb = [POSTGRES_BIN / "initdb", "-D", data, *options]
-    subprocess.run(initdb, check=True, capture_output=True, cwd="/", extra_groups=[] if user else None, **user)
-    listen = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c full_page_writes=off"
-    control = [POSTGRES_BIN / "pg_ctl", "-D", data, "-w", "-l", str(folder / "log")]
-    subprocess.run([*control, "-o", listen, "start"], check=True, capture_output=True, cwd="/", **user)
-    yield f"postgresql://street@127.0.0.1:{port}/postgres"
-    subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/", **user)
-    shutil.rmtree(folder)
+    """A server of its own, whose commits do not wait for the disk of a test machine."""
+    with server.postgresql_server(tmp_path_factory.mktemp("pg"), settings=server.UNSAFE) as running:
+        yield running.url
 
 
 @pytest.fixture

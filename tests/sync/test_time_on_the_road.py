@@ -109,7 +109,7 @@ def device() -> str:
 
 def told_by_the_report(path: Path, capsys) -> list[dict]:
     args = street._parser().parse_args(["report", "--store", str(path), "--json"])
-    assert street.print_report(args) == 0
+    assert street.report(args) == 0
     return json.loads(capsys.readouterr().out)["gates"]
 
 
