@@ -28,10 +28,7 @@ class Road:
 
     def __init__(self, stage: Rehearsal) -> None:
         self.stage, self.serial = stage, 0
-        text = stage.config.read_text(encoding="utf-8")
-        self.street = make_identity(stage.directory / "street.key")
-        (stage.directory / "street.pub").write_text(self.street.known.text())
-        stage.config.write_text(text.replace("[uplink]", f'[uplink]\nstreet_keys = "{stage.directory}/street.pub"'))
+        self.street = make_identity(stage.directory / "street.key")  # the rehearsed street's own
         self.ours = make_identity(stage.directory / "secrets" / "gate.key").known
         self.folder = stage.directory / "state" / "down"
         self.folder.mkdir(exist_ok=True)
