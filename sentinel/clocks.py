@@ -8,14 +8,17 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentinel import BUILT
-from sentinel.core.kinds import Clock
 from sync.clockwatch import ClockNews, ClockWatch
 from sync.entry import Stamp
 from sync.errors import SyncError
 from sync.reading import LedgerReader
 from sync.stamp import KnownTime, clock_is_plausible, judged_ns, known_time, now_stamp
+
+if TYPE_CHECKING:
+    from sentinel.core.kinds import Clock
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ class GateClock:
         known = self._known(now)
         return None if clock_is_plausible(now, known) else known
 
-    def mind(self, keep: Callable[[Clock], bool]) -> None:
+    def mind(self, keep: "Callable[[Clock], bool]") -> None:
         """Look at the clock and keep what is new; `keep` tells whether it was kept anywhere."""
         news = self._watch.look() if self._watch is not None else None
         if self._watch is not None and news is not None:
@@ -76,8 +79,10 @@ class GateClock:
         return known_time(now, told, built_ns=BUILT_NS, files=self._files)
 
 
-def entry_of(news: ClockNews) -> Clock:
+def entry_of(news: ClockNews) -> "Clock":
     """Return the entry that tells this."""
+    from sentinel.core.kinds import Clock  # imported here: the uplink asks the time and writes no entry
+
     reading = news.reading
     return Clock(
         why=news.why,

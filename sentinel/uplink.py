@@ -25,11 +25,9 @@ from sentinel.settings import Settings, find_config, load
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.broker import Broker, BrokerLost, Credentials, MqttBroker, Will
 from sync.cursor import Cursor
-from sync.down import DownBroker, Inbox
 from sync.errors import LedgerDamaged, SyncError
 from sync.forward import Forwarder
-from sync.identity import load_believed
-from sync.ledger import LedgerReader
+from sync.reading import LedgerReader
 from sync.wire import State, Topics, encode_state, topics
 
 if TYPE_CHECKING:
@@ -144,6 +142,9 @@ class Uplink:
         keys = settings.uplink.street_keys
         if keys is None:
             return broker
+        from sync.down import DownBroker, Inbox  # as above: for who needs them
+        from sync.identity import load_believed
+
         inbox = Inbox(
             settings.paths.down_in,
             str(names.gate),
