@@ -12,7 +12,7 @@ from sync.vault import Vault
 from .conftest import number_of, until_mode
 from .test_whole_gate import come
 
-pytestmark = [pytest.mark.models, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.realtime, pytest.mark.models, pytest.mark.timeout(240)]
 
 CROWD = 10_000
 USED_S = 60.0  # no rule but patience: how soon it is, scripts/bench/memory measures

@@ -13,7 +13,7 @@ from .cases import CASES, Where
 from .rig import Gate
 from .table import rows
 
-pytestmark = pytest.mark.timeout(240)  # the first test waits for the campaign of all
+pytestmark = [pytest.mark.realtime, pytest.mark.timeout(240)]  # the first test waits for the campaign of all
 DEVICES_PAGE = Path(__file__).resolve().parents[2] / "docs" / "devices.md"
 
 
