@@ -14,7 +14,13 @@ from sync.entry import Entry
 
 from .conftest import CARD_PERSON, until_mode
 
-pytestmark = [pytest.mark.realtime, pytest.mark.models, pytest.mark.broker, pytest.mark.campaign, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.realtime,
+    pytest.mark.models,
+    pytest.mark.broker,
+    pytest.mark.campaign,
+    pytest.mark.timeout(600),
+]
 
 ROUNDS = 14
 SEED = int(os.environ.get("SENTINEL_SEED", "20261126"))

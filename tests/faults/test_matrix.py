@@ -13,7 +13,8 @@ from .cases import CASES, Where
 from .rig import Gate
 from .table import rows
 
-pytestmark = [pytest.mark.realtime, pytest.mark.timeout(240)]  # the first test waits for the campaign of all
+# The first test waits for the campaign of all.
+pytestmark = [pytest.mark.realtime, pytest.mark.timeout(240)]
 DEVICES_PAGE = Path(__file__).resolve().parents[2] / "docs" / "devices.md"
 
 
