@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from drivers.errors import PortLost
 from drivers.sim.bench import KINDS, RELAY_BOARD, RELAY_BOARD_INPUTS
 from drivers.sim.world import client
 from sentinel.core.errors import SentinelError, Unavailable
@@ -203,9 +204,15 @@ class Rehearsal:
         module = "sentinel.console.app" if name == "console" else f"sentinel.{name}"
         return [*python, module, "--config", str(self.config)]
 
+    def _world_answers(self) -> bool:
+        try:
+            return bool(self.world("state"))
+        except PortLost:  # its socket is not there yet, or nobody listens at it yet
+            return False
+
     def _until_ready(self, name: str) -> None:
         ready: Mapping[str, Callable[[], bool]] = {
-            "world": lambda: (self.directory / "world.sock").exists() and bool(self.world("state")),
+            "world": self._world_answers,
             "broker": lambda: _listens(self.broker_port),
             "street": lambda: self.store.exists(),
             "gate": lambda: self.status() is not None,
