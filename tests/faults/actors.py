@@ -15,7 +15,6 @@ from .cases import Case, Where
 from .rig import Gate, number_of
 
 SHOWN_AGAIN_S = 1.5
-CLOSES_S = 20.0  # it takes one; a laden machine may be late
 STEP_ASIDE_S = 0.4  # longer than the pass sensor's signal, so that two people give two
 
 _SERIALS = count()
@@ -167,10 +166,8 @@ class Walker(_Base):
     WALKS = ("double-pass", "no-pass", "tailgate", "held-open")
 
     def ready(self, case: Case) -> None:
-        """Wait before a leaf is forced or jams: right after a passage it may move by itself, or stand open."""
-        if case.fault == "jam":
-            self.gate.until(lambda: self.gate.bench.house.state(Leaf.IN) is LeafState.CLOSED, CLOSES_S)
-        if case.fault in ("forced", "jam"):
+        """Wait before a leaf is forced: right after a passage it may move by itself."""
+        if case.fault == "forced":
             self.gate.until(lambda: False, LEAVE_S)
 
     def meet(self, case: Case) -> None:
