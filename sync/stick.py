@@ -32,6 +32,8 @@ from sync.errors import IdentityError, WireError
 from sync.identity import Believed, Identity
 from sync.outbox import Limits, Outbox
 from sync.pack import ZSTD, pack
+from sync.receipts import PURPOSE as RECEIPT
+from sync.receipts import runs_of
 from sync.runs import Run, Runs
 from sync.topics import Gate
 from sync.wire import (
@@ -47,7 +49,6 @@ from sync.wire import (
 )
 
 PURPOSE = "stick"
-RECEIPT_PURPOSE = "receipt"
 _MAGIC = b"sentinel stick 1\n"
 _RECEIPTS_MAGIC = "sentinel receipts 1"
 _LENGTH = struct.Struct(">I")
@@ -247,7 +248,7 @@ class Answers:
         """Take in one answer."""
         for said in receipt.epochs:
             held = self._held.setdefault(said.epoch, Runs())
-            for run in [Run(1, said.upto), *said.also] if said.upto else said.also:
+            for run in runs_of(said):
                 held.add(run.first, run.last)
         self._refused += [one for one in receipt.refused if one.key is not None]
 
@@ -272,7 +273,7 @@ class Answers:
 
 
 def _signed_line(payload: bytes, street: Identity) -> str:
-    signature = base64.b64encode(street.sign(RECEIPT_PURPOSE, payload)).decode()
+    signature = base64.b64encode(street.sign(RECEIPT, payload)).decode()
     return canonical({"payload": payload.decode(), "signer": street.known.id, "signature": signature}).decode()
 
 
@@ -299,7 +300,7 @@ def _receipt(path: Path, line: str, street: Believed) -> Receipt:
         signer = str(said["signer"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WireError(f"{path}: a line is damaged; copy it anew") from error
-    street.verify(RECEIPT_PURPOSE, payload, signer, signature)
+    street.verify(RECEIPT, payload, signer, signature)
     return decode_receipt(payload)
 
 
@@ -322,8 +323,7 @@ def close_by(receipts: Iterable[Receipt], cursor: Cursor, ledger: Spans, wall_ns
 
 
 def _within(said: EpochReceipt, span: Span) -> list[Run]:
-    runs = [Run(1, said.upto), *said.also] if said.upto else said.also
-    cut = (Run(max(run.first, span.first_seq), min(run.last, span.last_seq)) for run in runs)
+    cut = (Run(max(run.first, span.first_seq), min(run.last, span.last_seq)) for run in runs_of(said))
     return [run for run in cut if run.count > 0]
 
 
