@@ -42,21 +42,21 @@ class ModbusLine:
         """Whether the line is left alone now, because an answer may come late."""
         return self._clock() < self._quiet_until
 
-    def ask(self, request: bytes) -> Answer:
-        """Return the answer.
+    def ask(self, request: bytes, *, answer_s: float = ANSWER_S) -> Answer:
+        """Return the answer, which may take so many seconds.
 
         Raises: WireFault when the board refuses, is silent, or speaks what is no answer; PortLost.
         """
         with self._lock:
             if self.quiet:
-                raise self._silent()
+                raise self._silent(answer_s)
             self._drain()
             self._codec.expect(request)
             self._send(request)
-            answer, heard_bytes = self._hear()
+            answer, heard_bytes = self._hear(answer_s)
             if answer is None and heard_bytes == 0:
                 self._quiet_until = self._clock() + QUIET_S  # before the next in turn can ask
-                raise self._silent()
+                raise self._silent(answer_s)
         if answer is None:
             raise WireFault(
                 f"relay board {self._address}: {heard_bytes} bytes and no answer among them; "
@@ -70,9 +70,9 @@ class ModbusLine:
             )
         return answer
 
-    def ask_bits(self, request: bytes) -> tuple[bool, ...]:
+    def ask_bits(self, request: bytes, *, answer_s: float = ANSWER_S) -> tuple[bool, ...]:
         """Return the states that were asked for. Raises: as `ask`."""
-        answer = self.ask(request)
+        answer = self.ask(request, answer_s=answer_s)
         return answer.values if isinstance(answer, Bits) else ()
 
     def say(self, request: bytes) -> None:
@@ -96,11 +96,14 @@ class ModbusLine:
         self._port.write(request)  # returns before the bytes are out
         self._free_at = self._clock() + len(request) * BITS_PER_BYTE / self._baud + self._gap_s
 
-    def _hear(self) -> tuple[Answer | None, int]:
-        deadline = self._clock() + ANSWER_S
+    def _hear(self, answer_s: float) -> tuple[Answer | None, int]:
+        deadline = self._clock() + answer_s
         heard_bytes = 0
-        while (left_s := deadline - self._clock()) > 0:
-            chunk = self._port.read(left_s)
+        late = False
+        while not late:
+            left_s = deadline - self._clock()
+            late = left_s <= 0  # what came while this thread had no turn lies in the port: it is looked at once more
+            chunk = self._port.read(max(left_s, 0.0))
             heard_bytes += len(chunk)
             for event in self._codec.feed(chunk):
                 if not isinstance(event, Dropped):
@@ -110,8 +113,8 @@ class ModbusLine:
                 return event, heard_bytes
         return None, heard_bytes
 
-    def _silent(self) -> WireFault:
+    def _silent(self, answer_s: float) -> WireFault:
         return WireFault(
-            f"relay board {self._address}: no answer in {ANSWER_S} s; check its power, address, speed and cable",
+            f"relay board {self._address}: no answer in {answer_s} s; check its power, address, speed and cable",
             symptom=Symptom.SILENT,
         )

@@ -24,7 +24,7 @@ from drivers import ports
 from drivers.codecs import modbus
 from drivers.contact import MAX_PULSE_S, RENEW_S
 from drivers.errors import DriverError, PortLost, PortSettingsError
-from drivers.modbus_line import USUAL_BAUD, ModbusLine
+from drivers.modbus_line import ANSWER_S, USUAL_BAUD, ModbusLine
 from drivers.pins_named import NamedFactory, NamedPin
 from drivers.readings import Symptom
 from drivers.wiring import NotMoved, WireFault
@@ -37,6 +37,7 @@ POLL_S = 0.05  # gates send a pass signal of 0.1 s at the shortest
 YIELD_S = 0.005  # on a line that is slower than POLL_S, whoever must switch a relay has his turn between two questions
 COILS_S = 0.5  # how often relays are read back that nobody switched
 KNOWN_S = 2 * COILS_S
+PATIENCE_S = 1.0  # for a board that has answered so far: one late answer, or a host that was busy, is no silent board
 SPOILT_MOST = 3  # answers in a row that are no answer: one is a spark, three are a fault
 CLOSE_S = 2.0
 OPTIONS = {"address": (1, 1, 247), "relays": (8, 1, 64), "inputs": (8, 0, 64)}  # default, least, most
@@ -228,8 +229,8 @@ class ModbusFactory(NamedFactory):
         self._leased_at[index] = now
         self._unsure.pop(index, None)
 
-    def _read_back(self) -> None:
-        self._on = self._line.ask_bits(modbus.read_coils(self._address, 0, self._relays))
+    def _read_back(self, answer_s: float = ANSWER_S) -> None:
+        self._on = self._line.ask_bits(modbus.read_coils(self._address, 0, self._relays), answer_s=answer_s)
         self._on_at = self._clock()
 
     def _check(self) -> None:
@@ -247,7 +248,7 @@ class ModbusFactory(NamedFactory):
         while not self._stop.wait(max(YIELD_S, POLL_S - spent_s)):
             began = self._clock()
             try:
-                self._round()
+                self._round(self._patience_s())
             except WireFault as error:
                 self._spoilt += 1
                 if error.symptom is not Symptom.NOISE or self._spoilt >= SPOILT_MOST:
@@ -259,11 +260,16 @@ class ModbusFactory(NamedFactory):
                 self._spoilt, self._trouble = 0, None
             spent_s = self._clock() - began
 
-    def _round(self) -> None:
+    def _patience_s(self) -> float:
+        """Return how long to wait for an answer: not long while a relay must soon open, which uses the same line."""
+        soon = any(not wish.rests and not wish.latched for wish in list(self._wanted.values()))
+        return PATIENCE_S if self._trouble is None and not soon else ANSWER_S
+
+    def _round(self, answer_s: float = ANSWER_S) -> None:
         try:
             self._repeat()
         finally:
-            self._feel()
+            self._feel(answer_s)
 
     def _repeat(self) -> None:
         """Repeat one command that was not confirmed, each in its turn, before anything is felt and whatever else fails.
@@ -278,15 +284,15 @@ class ModbusFactory(NamedFactory):
             with contextlib.suppress(NotMoved):  # one relay that sticks is no reason to feel nothing any more
                 self._write(index, self._wanted[index])
 
-    def _feel(self) -> None:
+    def _feel(self, answer_s: float) -> None:
         if self._inputs:
-            self._closed = self._line.ask_bits(modbus.read_inputs(self._address, 0, self._inputs))
+            self._closed = self._line.ask_bits(modbus.read_inputs(self._address, 0, self._inputs), answer_s=answer_s)
             for pin in list(self.pins.values()):  # in the order in which they were claimed
                 if isinstance(pin, InputPin):
                     pin.look(self._closed, self.ticks())
         with self._switching:
             if self._clock() - self._on_at >= COILS_S:
-                self._read_back()
+                self._read_back(answer_s)
 
     def close(self) -> None:
         """Give the pins back and release the port."""

@@ -68,8 +68,10 @@ class Board(SimRelayBoard):
         self.deaf = 0  # so many commands are lost
         self.strays = CRACKLE  # what comes back for each of these
         self.garbled = 0  # so many answers are spoilt
+        self.late_s = 0.0  # so much later than it would is everything answered
         self.news = threading.Condition()
         self._requests = RequestCodec()
+        self._kept = (0.0, b"")
 
     def _moved(self, index, on, now):
         with self.news:
@@ -91,6 +93,10 @@ class Board(SimRelayBoard):
 
     def due(self, now):
         answers = super().due(now)
+        if answers and self.late_s:
+            self._kept, answers = (now + self.late_s, answers), b""
+        elif self._kept[1] and self._kept[0] <= now:
+            self._kept, answers = (0.0, b""), self._kept[1] + answers
         if answers and self.garbled:
             self.garbled -= 1
             return bytes(byte ^ 0x55 for byte in answers)

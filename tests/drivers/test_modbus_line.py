@@ -114,6 +114,23 @@ def test_after_a_silence_nothing_is_asked_until_no_answer_can_come_any_more(wire
     assert line.ask_bits(READ) == (False,) * 8, "the late answer was taken for the new one"
 
 
+def test_an_answer_that_came_while_the_host_was_busy_is_heard(wire, line):
+    """A host that had no turn for longer than the answer may take finds it in the port."""
+    wire.answers = {READ: [(0.02, FIRST_ON[:3]), (0.03, FIRST_ON[3:])]}
+
+    def busy():
+        wire.while_reading = lambda: setattr(wire, "now", wire.now + 2 * ANSWER_S)  # the first read is the drain's
+
+    wire.while_reading = busy
+    assert line.ask_bits(READ)[0] is True
+
+
+def test_who_has_time_hears_an_answer_that_is_later_than_usual(wire, line):
+    wire.answers = {READ: [(2 * ANSWER_S, FIRST_ON)]}
+    assert line.ask_bits(READ, answer_s=3 * ANSWER_S)[0] is True
+    assert not line.quiet
+
+
 def test_who_waits_for_his_turn_behind_a_silence_asks_nothing(wire, line):
     told = []
     second = threading.Thread(target=lambda: told.append(symptom_of(line.ask, OFF)))

@@ -15,7 +15,7 @@ from relay_stand import BUZZER, FIRE, GREEN, IN, OUT, PULSE, RED, Stand
 from drivers.barrier import NotMoved, WireFault
 from drivers.codecs import modbus
 from drivers.contact import MAX_PULSE_S
-from drivers.modbus_line import QUIET_S
+from drivers.modbus_line import ANSWER_S, QUIET_S
 from drivers.pins_modbus import LEASE_S, SPOILT_MOST
 from drivers.readings import BarrierEventKind, Symptom
 from drivers.sim.relay_board import SimRelayBoard
@@ -133,6 +133,27 @@ def test_one_spark_is_no_fault_and_several_in_a_row_are(stand):
         for _ in range(100):  # the thread that asks finds it out
             barrier.tick(stand.clock())
             stand.board.until_asked(1)
+
+
+def test_one_late_answer_of_a_board_that_answered_so_far_is_no_fault(stand):
+    """A busy host, or a busy board: nobody is sent to a barrier for half a second in which nobody wanted it."""
+    barrier = stand.open()
+    stand.board.late_s = 2 * ANSWER_S
+    stand.board.until_asked(3)
+    barrier.tick(stand.clock())
+    stand.board.late_s = 0.0
+    barrier.pulse(0.1)
+    assert stand.board.closures(IN) == 1
+
+
+def test_a_board_that_falls_silent_is_told_though_it_answered_so_far(stand):
+    barrier = stand.open()
+    stand.line.silence()
+    stand.clock.hurry(5)
+    stand.board.until_asked(2)  # the second comes when no answer to the first can come any more
+    with pytest.raises(WireFault, match="no answer") as told:
+        barrier.tick(stand.clock())
+    assert told.value.symptom is Symptom.SILENT
 
 
 def test_a_relay_that_must_open_is_told_again_though_nothing_else_works(stand):

@@ -10,7 +10,7 @@ from drivers.codecs import modbus
 from drivers.codecs.modbus import RequestCodec
 from drivers.contact import MAX_PULSE_S
 from drivers.errors import PortSettingsError
-from drivers.pins_modbus import ModbusFactory
+from drivers.pins_modbus import KNOWN_S, ModbusFactory
 from drivers.readings import BarrierEventKind, Symptom
 from sentinel.hand import RETRY_S, Hand
 
@@ -101,6 +101,7 @@ def test_a_pulled_cable_is_told_and_the_gates_hand_takes_the_board_again(stand):
     hand.tick(now())
     assert hand.pulse(MAX_PULSE_S)
     stand.line.unplug()
+    now.skip(KNOWN_S)  # what was read back before is not believed for longer
     assert not hand.pulse(0.5)
     assert not hand.there and health == [None, Symptom.LOST]
     stand.line.plug()
