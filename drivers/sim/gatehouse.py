@@ -16,8 +16,8 @@ from drivers.readings import Leaf
 
 MOVE_S = 0.1  # a wing needs 0.3 to 0.8 s; the simulated one is quick, as its people are
 STAYS_OPEN_S = 5.0  # the usual passage time inside a gate
-PASS_S = 0.2  # gates send 100 to 500 ms
-SECOND_PASS_S = 0.6  # the tail-gater of "double-pass" is one step behind
+PASS_S = 0.5  # gates send 100 to 500 ms; the longest, so that a machine that plays gates and people misses none
+SECOND_PASS_S = 0.9  # the tail-gater of "double-pass" is one step behind
 
 
 class LeafState(StrEnum):

@@ -15,7 +15,8 @@ from .cases import Case, Where
 from .rig import Gate, number_of
 
 SHOWN_AGAIN_S = 1.5
-STEP_ASIDE_S = 0.4  # longer than the pass sensor's signal, so that two people give two
+PART_S = 1.0  # while it has the fault it may never be so
+STEP_ASIDE_S = 0.7  # longer than the pass sensor's signal, so that two people give two
 
 _SERIALS = count()
 
@@ -31,8 +32,8 @@ class Actor(Protocol):
     def meet(self, case: Case) -> None:
         """Do what makes this fault show, after it has begun."""
 
-    def part(self) -> None:
-        """Go away from the device."""
+    def part(self, within_s: float = PART_S) -> None:
+        """Go away from the device, and wait so long at most until it is as if nobody had been there."""
 
     def works(self, seconds: float) -> bool:
         """Use the device as people do; return whether it did its work within this time."""
@@ -62,7 +63,7 @@ class _Base:
     def meet(self, case: Case) -> None:
         """Do nothing: the fault shows by itself."""
 
-    def part(self) -> None:
+    def part(self, within_s: float = PART_S) -> None:
         """Do nothing: nobody is there."""
 
     def _let_in(self, seen: int, seconds: float) -> bool:
@@ -77,7 +78,7 @@ class CardHolder(_Base):
         if case.where in (Where.PASSAGE, Where.UNTOLD):
             self._place()
 
-    def part(self) -> None:
+    def part(self, within_s: float = PART_S) -> None:
         """Take the card away, and wait until the reader has noticed."""
         self.model.remove()
         since = time.monotonic()
@@ -86,7 +87,7 @@ class CardHolder(_Base):
             sign = self.gate.newest("card", Sign, since)
             return sign is not None and sign.detail == "no card"
 
-        self.gate.until(noticed, 2.0)
+        self.gate.until(noticed, max(within_s, 2.0))
 
     def works(self, seconds: float) -> bool:
         """Be let in by a card, once."""
@@ -143,7 +144,7 @@ class Bystander(_Base):
             self.model.show(36.0)
         return bool(self.gate.until(lambda: self._measured(since), seconds))
 
-    def part(self) -> None:
+    def part(self, within_s: float = PART_S) -> None:
         """Go away again."""
         if self.name == "presence":
             self.model.show(moving=False, still=False)
@@ -189,9 +190,9 @@ class Walker(_Base):
             self.gate.until(lambda: False, 0.25)
         return False
 
-    def part(self) -> None:
-        """Wait until the leaf is closed and nobody stands in it."""
-        self.gate.until(lambda: self.gate.bench.house.state(Leaf.IN) is LeafState.CLOSED, 1.0)
+    def part(self, within_s: float = PART_S) -> None:
+        """Wait until the leaf is closed and nobody stands in it: one that stands open cannot jam, nor be forced."""
+        self.gate.until(lambda: self.gate.bench.house.state(Leaf.IN) is LeafState.CLOSED, within_s)
         self.gate.until(lambda: False, STEP_ASIDE_S)
 
     def _walk(self) -> bool:

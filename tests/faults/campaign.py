@@ -115,7 +115,7 @@ class Column:
         gate.bench.heal(actor.name)
         opened += self._must_work(finding, HEALED_S, "after the fault")
         self._must_repair(finding, seen, healed)
-        actor.part()
+        actor.part(HEALED_S)
         self._judge_entries(finding, gate.entries(seen), opened)
 
     def _must_work(self, finding: Finding, seconds: float, when: str) -> int:

@@ -165,7 +165,7 @@ def _barrier() -> Iterable[Case]:
     yield from _of(GATE, Where.BARRIER, "intrusion", "pass-without-open", "double-pass", "sensor-stuck")
     yield from _of(GATE, Where.BARRIER, "timed-out", "no-pass")
     yield from _of(GATE, Where.BARRIER, "tailgate", "tailgate")
-    yield from _of(GATE, Where.BARRIER, "forced", "forced", also=("closed",))
+    yield from _of(GATE, Where.BARRIER, "forced", "forced", also=("held-open", "closed"))  # one that is left open
     yield from _of(GATE, Where.HEALTH, "jammed", "jam", also=("timed-out",))
     yield from _of(GATE, Where.HEALTH, "held-open", "held-open", also=("held-open", "closed"))
 
