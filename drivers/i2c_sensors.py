@@ -102,7 +102,7 @@ class Amg8833:
         own = self._read(AMG_OWN, 2)
         pixels = self._read(AMG_PIXELS, _AMG_PIXELS.size)
         status = self._read(AMG_STATUS, 1)[0]
-        if set(own + pixels) in ({0x00}, {0xFF}):
+        if _undriven(own, pixels, status):
             return [_dead_bus(now)]
         if status & AMG_OVERFLOW:
             self._write(AMG_CLEAR, AMG_OVERFLOW)
@@ -141,6 +141,14 @@ def amg_own(registers: bytes) -> float:
     """Return the sensor's own temperature: 12 bits, sign and magnitude. Unit: °C."""
     raw = int.from_bytes(registers, "little")
     return (raw & 0x7FF) * AMG_OWN_STEP_CELSIUS * (-1 if raw & 0x800 else 1)
+
+
+def _undriven(own: bytes, pixels: bytes, status: int) -> bool:
+    """Tell whether nobody drove the bus in any of the three answers: it may die between two of them.
+
+    Source: the register map; the upper bits of a temperature and of the status are zero, so no answer is all ones.
+    """
+    return status == 0xFF or set(own) == {0xFF} or pixels.endswith(b"\xff\xff") or not any(own + pixels)
 
 
 def _dead_bus(now: float) -> Trouble:

@@ -263,7 +263,8 @@ class ModbusFactory(NamedFactory):
     def _patience_s(self) -> float:
         """Return how long to wait for an answer: not long while a relay must soon open, which uses the same line."""
         soon = any(not wish.rests and not wish.latched for wish in list(self._wanted.values()))
-        return PATIENCE_S if self._trouble is None and not soon else ANSWER_S
+        silent = isinstance(self._trouble, WireFault) and self._trouble.symptom is Symptom.SILENT
+        return ANSWER_S if silent or soon else PATIENCE_S
 
     def _round(self, answer_s: float = ANSWER_S) -> None:
         try:

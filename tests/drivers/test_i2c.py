@@ -228,6 +228,23 @@ def test_fault_is_a_trouble_within_five_seconds_and_nothing_is_believed_while_it
     healed(polled)
 
 
+@pytest.mark.parametrize("answers_before", range(6))
+def test_a_bus_that_dies_between_two_answers_is_dead_and_nothing_else(answers_before):
+    """All ones read as a temperature would be an overflow, and as a picture a fire."""
+    polled = Polled("amg8833-i2c")
+    polled.run(1.0)
+    transfer, left = polled.bus.transfer, [answers_before]
+
+    class Dying:
+        def transfer(self, address, write, read):
+            left[0] -= 1
+            return transfer(address, write, read) if left[0] >= 0 else b"\xff" * read
+
+    sensor = Amg8833(Dying(), URL)
+    troubles = [one for turn in range(5) for one in sensor.poll(10.0 + turn * 0.1) if isinstance(one, Trouble)]
+    assert {trouble.symptom for trouble in troubles} == {Symptom.SILENT}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_sensor_that_does_not_acknowledge_is_a_lost_port_and_comes_back(kind):
     polled = Polled(kind)

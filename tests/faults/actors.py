@@ -19,6 +19,7 @@ PART_S = 1.0  # while it has the fault it may never be so
 STEP_ASIDE_S = 0.7  # longer than the pass sensor's signal, so that two people give two
 
 _SERIALS = count()
+_MEASURED = count()
 
 
 class Actor(Protocol):
@@ -134,15 +135,16 @@ class Bystander(_Base):
     }
 
     def works(self, seconds: float) -> bool:
-        """Be measured."""
-        since = time.monotonic()
+        """Be measured, each time as somebody else: what was measured before may still be on its way."""
+        since, turn = time.monotonic(), next(_MEASURED)
+        distance_mm, celsius = 500 + 10 * (turn % 50), (34.0, 36.0, 38.0)[turn % 3]
         if self.name == "distance":
-            self.model.show(500)
+            self.model.show(distance_mm)
         elif self.name == "presence":
-            self.model.show(moving=True, still=False, distance_mm=500)
+            self.model.show(moving=True, still=False, distance_mm=distance_mm)
         else:
-            self.model.show(36.0)
-        return bool(self.gate.until(lambda: self._measured(since), seconds))
+            self.model.show(celsius)
+        return bool(self.gate.until(lambda: self._measured(since, distance_mm, celsius), seconds))
 
     def part(self, within_s: float = PART_S) -> None:
         """Go away again."""
@@ -151,13 +153,13 @@ class Bystander(_Base):
         else:
             self.model.show(None)
 
-    def _measured(self, since: float) -> bool:
+    def _measured(self, since: float, distance_mm: int, celsius: float) -> bool:
         reading = self.gate.newest(self.name, self.KINDS[self.name], since)
         if reading is None:
             return False
-        if self.name == "distance":
-            return reading.distance_mm == 500
-        return reading.somebody if self.name == "presence" else abs(max(reading.celsius) - 36.0) < 1.0
+        if self.name == "thermal":
+            return abs(max(reading.celsius) - celsius) < 1.0
+        return reading.distance_mm == distance_mm
 
 
 class Walker(_Base):
