@@ -27,6 +27,8 @@ from sync.broker import Broker, BrokerLost, Credentials, MqttBroker, Will
 from sync.cursor import Cursor
 from sync.errors import LedgerDamaged, SyncError
 from sync.forward import Forwarder
+from sync.outbox import EntrySource
+from sync.readahead import ReadAhead
 from sync.reading import LedgerReader
 from sync.wire import State, Topics, encode_state, topics
 
@@ -62,10 +64,15 @@ def serve(config: str | None, *, retry_refused: bool = False) -> int:
     settings = load(find_config(config))
     start_logging(settings.log.level)
     stop = stop_on_signals()
-    with open_cursor(settings.paths.uplink_db) as cursor, LedgerReader(settings.paths.ledger) as reader:
+    ledger = settings.paths.ledger
+    with open_cursor(settings.paths.uplink_db) as cursor, LedgerReader(ledger) as reader, LedgerReader(ledger) as ahead:
         if retry_refused:
             log.info("%d refused entries are sent again", cursor.pardon())
-        Uplink(settings, reader, cursor).run(stop)
+        source = ReadAhead(reader, ahead)
+        try:
+            Uplink(settings, source, cursor).run(stop)
+        finally:
+            source.close()
     return 0
 
 
@@ -98,7 +105,7 @@ def believed(street_keys: Path | None) -> "Believed | None":
 class Uplink:
     """The connection to one street, for ever: connect, take turns, wait a while, connect again."""
 
-    def __init__(self, settings: Settings, reader: LedgerReader, cursor: Cursor) -> None:
+    def __init__(self, settings: Settings, reader: EntrySource, cursor: Cursor) -> None:
         here, way = settings.gate, settings.uplink
         self._ledger = settings.paths.ledger
         self._reader, self._cursor = reader, cursor

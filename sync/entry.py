@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 _KEY = re.compile(r"([0-9a-f]{16})-([0-9]{1,19})", re.ASCII)
 GENESIS = bytes(32)  # the hash before the first entry of a ledger
@@ -21,8 +21,7 @@ _EPOCH_RANDOM_BITS = 32
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
+class Key(NamedTuple):  # one is made for each entry on the road, and compared: a tuple does both in half the time
     """The key of an entry. Order is `(epoch, seq)`, never wall time.
 
     An epoch is `counter << 32 | 32 random bits`: the counter is committed at each start and orders the epochs; the

@@ -243,9 +243,9 @@ class Forwarder:
 
     def _halve(self, flight: Flight, passed_over: int) -> None:
         self._flights.pop(flight.id, None)
-        middle = len(flight.keys) // 2
+        middle, events = len(flight.keys) // 2, flight.unfolded()
         for part in (slice(None, middle), slice(middle, None)):
-            self._halves.append(self._flight(flight.keys[part], flight.events[part], passed_over, plain=flight.plain))
+            self._halves.append(self._flight(flight.keys[part], events[part], passed_over, plain=flight.plain))
 
     def _doubt(self, flight: Flight, reason: str) -> None:
         """Send a batch that the street cannot read once more as plain JSON; if that was plain already, halve it."""
@@ -254,7 +254,7 @@ class Forwarder:
             return
         log.warning("batch %s is sent again uncompressed: %s", flight.id, reason)
         del self._flights[flight.id]  # under a new name: a second copy of the refusal must not count against it
-        self._halves.append(self._flight(flight.keys, flight.events, flight.passed_over, plain=True))
+        self._halves.append(self._flight(flight.keys, flight.unfolded(), flight.passed_over, plain=True))
 
     def _bury(self, dead: Sequence[tuple[Key, str]]) -> None:
         if not dead:
@@ -367,8 +367,9 @@ class Forwarder:
             if flight.id != batch and not (self._cursor.is_closed(first) and self._cursor.is_closed(last)):
                 continue
             rest = [at for at, key in enumerate(flight.keys) if not self._cursor.is_closed(key)]
-            flight.keys, flight.events = [flight.keys[at] for at in rest], [flight.events[at] for at in rest]
-            if not rest:
+            if rest:
+                flight.keep(rest)
+            else:
                 del self._flights[flight.id]
 
     def _check_stuck(self, now: float) -> None:

@@ -137,17 +137,10 @@ class Outbox:
         while (taken := parcel.count) < limits.entries and (found := self._next_run(at, until)) is not None:
             epoch, run = found
             last = min(run.last, run.first + self._fitting(limits, taken, size) - 1)
-            for seq, event in self._reader.events(epoch, run.first, last, self._source, historical=historical):
-                length = len(event) + 1
-                if length + 1 > limits.packet_bytes:
-                    parcel.unsendable.append((Key(epoch, seq), _too_large(length + 1, limits)))
-                    continue
-                if parcel.keys and size + length > limits.batch_bytes:
-                    return parcel, at
-                at = Key(epoch, seq)
-                parcel.keys.append(at)
-                parcel.events.append(event)
-                size += length
+            events = self._reader.events(epoch, run.first, last, self._source, historical=historical)
+            all_fit, size = _load(parcel, epoch, events, limits, size)
+            if not all_fit:
+                return parcel, parcel.keys[-1]
             if parcel.events:
                 self._mean_bytes += (size / len(parcel.events) - self._mean_bytes) / 4
             at = Key(epoch, last)  # numbers the ledger no longer holds are passed over; the balance shows them
@@ -168,6 +161,25 @@ class Outbox:
             if run is not None:
                 return span.epoch, run
         return None
+
+
+def _load(parcel: Parcel, epoch: int, found: Sequence[Event], limits: Limits, size: int) -> tuple[bool, int]:
+    """Put in what fits; return whether that was all, and the size of the batch with it."""
+    lengths = [len(event) + 1 for _, event in found]
+    if size + sum(lengths) <= limits.batch_bytes and max(lengths, default=0) < limits.packet_bytes:  # nearly always
+        parcel.keys.extend([Key(epoch, seq) for seq, _ in found])
+        parcel.events.extend([event for _, event in found])
+        return True, size + sum(lengths)
+    for length, (seq, event) in zip(lengths, found, strict=True):
+        if length + 1 > limits.packet_bytes:
+            parcel.unsendable.append((Key(epoch, seq), _too_large(length + 1, limits)))
+            continue
+        if parcel.keys and size + length > limits.batch_bytes:
+            return False, size
+        parcel.keys.append(Key(epoch, seq))
+        parcel.events.append(event)
+        size += length
+    return True, size
 
 
 def _too_large(length: int, limits: Limits) -> str:
