@@ -17,6 +17,9 @@ from sync.events import Event
 from sync.outbox import EntrySource
 from sync.runs import Run
 
+RUNS_PER_READ = 2  # longer reads: after each one the thread waits for its turn in Python
+RUNS_AHEAD = 3  # senders fill a window of several batches at once, and then wait for a while
+
 
 class EventSource(Protocol):
     """The part of a `LedgerReader` that reads ahead: another one than the outbox has, for one waits for the other."""
@@ -24,10 +27,6 @@ class EventSource(Protocol):
     def events(
         self, epoch: int, first: int, last: int, source: str, *, historical: bool
     ) -> Sequence[Event]: ...
-
-
-RUNS_PER_READ = 2  # longer reads: after each one the thread waits for its turn in Python
-RUNS_AHEAD = 3  # senders fill a window of several batches at once, and then wait for a while
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
