@@ -111,6 +111,7 @@ class Line:
     """One entry in a line: `what` happened and the codes that say more. `person` is the keyed token.
 
     `wall_ns` is the corrected time where there is one; `time` says what it stands on, see `sync.dating.Quality`.
+    `until` is the last day on which its personal part is kept, or "unknown"; None: there is none, or nobody asked.
     """
 
     key: str
@@ -121,6 +122,7 @@ class Line:
     codes: tuple[str, ...] = ()
     person: str | None = None
     time: str = ""
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,13 @@ def time_mark(line: Line) -> str:
     return _TIME_MARKS.get(line.time, "" if line.clock_trusted else "?")
 
 
+def until_words(until: str | None, lang: str) -> str:
+    """Return until when a personal part is kept, in words; "" where there is none."""
+    if until is None:
+        return ""
+    return text("cli.record.until_unknown", lang) if until == "unknown" else text("cli.record.until", lang, day=until)
+
+
 def person(token: str | None) -> str:
     """Return a person as r: and the first 8 digits of the keyed token: enough to tell two apart, nobody's name."""
     return f"r:{token[:8]}" if token else "-"

@@ -55,6 +55,7 @@ class LedgerView(Protocol):
     def newest(self, limit: int, kind: str | None = None) -> Sequence[Entry]: ...
     def gaps(self) -> Gaps: ...
     def ends(self) -> Sequence[Entry]: ...
+    def began_after(self, epoch: int) -> int | None: ...
     def of_kind(self, kind: str, epochs: Iterable[int]) -> Sequence[Entry]: ...
 
 
@@ -66,6 +67,8 @@ class Sources:
     open_ledger: Callable[[Path], Any] = LedgerReader
     open_cursor: Callable[[Path], Any] = Cursor
     wall_ns: Callable[[], int] = time.time_ns
+    # Until when an entry's personal part is kept: `erasure.until_of`, which takes longer to load than a status.
+    until: Callable[[Entry, Callable[[int], int | None]], str | None] = lambda _entry, _began_after: None
 
 
 def gather(settings: Settings, sources: Sources | None = None) -> Status:
@@ -83,7 +86,10 @@ def gather(settings: Settings, sources: Sources | None = None) -> Status:
             newest = sorted(reader.newest(_TAIL), key=lambda entry: entry.key, reverse=True)
             ledger = ledger_facts(reader, newest)
             dating = dating_of(reader, (entry.stamp for entry in newest))
-            last = tuple(line_of(entry, dating.when(entry.stamp)) for entry in newest[:_LAST])
+            last = tuple(
+                line_of(entry, dating.when(entry.stamp), sources.until(entry, reader.began_after))
+                for entry in newest[:_LAST]
+            )
             waiting = waiting_holds(newest, now_ns, dating)
             today = today_of(reader, midnight_ns(now_ns))
             balance = balance_of(reader, paths.uplink_db, sources, now_ns)
@@ -167,7 +173,7 @@ def chain_problem(newest: Sequence[Entry], gaps: Gaps | None = None) -> str | No
     return None
 
 
-def line_of(entry: Entry, dated: Dated | None = None) -> Line:
+def line_of(entry: Entry, dated: Dated | None = None, until: str | None = None) -> Line:
     """Return an entry in one line of codes, the same for the command line and the page."""
     data = entry.data
     what, codes = _SUMMARIES.get(entry.kind, _summary_of_unknown)(data)
@@ -175,7 +181,7 @@ def line_of(entry: Entry, dated: Dated | None = None) -> Line:
     return Line(
         key=str(entry.key), kind=entry.kind, wall_ns=dated.wall_ns, clock_trusted=entry.stamp.clock_trusted,
         what=str(what or ""), codes=tuple(str(code) for code in codes if code), person=data.get("person"),
-        time=dated.quality,
+        time=dated.quality, until=until,
     )  # fmt: skip
 
 

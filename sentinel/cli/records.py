@@ -18,7 +18,7 @@ from sentinel.condition import Line
 from sentinel.core.errors import UsageError
 from sentinel.core.kinds import ALL
 from sentinel.i18n import text
-from sentinel.phrases import local
+from sentinel.phrases import local, until_words
 from sentinel.settings import load
 from sync.dating import Dating
 from sync.entry import Entry
@@ -147,13 +147,6 @@ def document(entries: Sequence[Entry], dating: Dating, untils: Sequence[str | No
         for entry, until in zip_longest(entries, untils)
     ]
     return {"schema": "sentinel.records/1", "records": records}
-
-
-def until_words(until: str | None, lang: str) -> str:
-    """Return until when a personal part is kept, in words; "" where there is none."""
-    if until is None:
-        return ""
-    return text("cli.record.until_unknown", lang) if until == "unknown" else text("cli.record.until", lang, day=until)
 
 
 def _print_lines(

@@ -29,6 +29,7 @@ from sentinel.condition import Status, as_json
 from sentinel.console import pages
 from sentinel.console.feed import Document, Feed, news
 from sentinel.core.errors import UsageError
+from sentinel.erasure import days_of, until_of
 from sentinel.settings import Settings, find_config, load
 from sentinel.status import Sources, gather
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
@@ -200,7 +201,8 @@ def serve(config: str | None, listen: str | None) -> int:
 def source_of(settings: Settings) -> Callable[[], Status]:
     """Return a source of statuses that keeps its ledger reader: it counts only what is new since the last look."""
     reader = LedgerReader(settings.paths.ledger)
-    return partial(gather, settings, Sources(open_ledger=lambda _path: nullcontext(reader)))
+    until = partial(until_of, days=days_of(settings))
+    return partial(gather, settings, Sources(open_ledger=lambda _path: nullcontext(reader), until=until))
 
 
 def address(listen: str) -> tuple[str, int]:

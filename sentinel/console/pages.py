@@ -21,6 +21,7 @@ from sentinel.phrases import (
     listing,
     person,
     span,
+    until_words,
     what,
     word,
 )
@@ -206,7 +207,8 @@ def _last(status: Status, lang: str) -> str:
 def _row(line: Line, status: Status, lang: str) -> str:
     at = line_clock(line, status.wall_ns)
     rest = listing((code(item, lang) for item in line.codes), lang)
-    cells = (at, word("kind", line.kind, lang), what(line.what, lang), person(line.person), rest)
+    kept = until_words(line.until, lang)
+    cells = (at, word("kind", line.kind, lang), what(line.what, lang), person(line.person), rest, kept)
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 

@@ -3,12 +3,15 @@
 import json
 import os
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from cli_sample import NOW_NS, TOKEN, passage, write_ledger
 
 from sentinel.condition import SCHEMA, as_json
 from sentinel.core.errors import Unavailable
+from sentinel.erasure import days_of, until_of
 from sentinel.settings import load
 from sentinel.status import HOLD_WAITS_S, UPLINK_STALE_S, Sources, chain_problem, gather, line_of, read_uplink
 from sync.entry import Draft
@@ -53,6 +56,17 @@ def registration(after):
         "written_by": "gate", "after": after,
     }  # fmt: skip
     return Draft(kind="registration", version=1, body=body, personal={"name": "样本甲"}, request="r1")
+
+
+def test_each_line_can_say_until_when_its_personal_part_is_kept(settings, tmp_path):
+    """The page asks, the command line does not: `list records` says it there."""
+    write_ledger(tmp_path, [passage(), registration("00000001c0ffee01-1")])
+    asking = replace(sources(), until=partial(until_of, days=days_of(settings)))
+    by_kind = {line.kind: line.until for line in gather(settings, asking).last}
+    written = datetime.fromtimestamp(NOW_NS // 1_000_000_000, UTC).date()
+    assert by_kind["registration"] == (written + timedelta(days=settings.retention.passage_days)).isoformat()
+    assert by_kind["passage"] is None
+    assert {line.until for line in gather(settings, sources()).last} == {None}
 
 
 def test_a_living_gate_tells_its_mode_and_devices(settings, tmp_path):

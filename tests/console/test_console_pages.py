@@ -139,6 +139,16 @@ def test_staff_read_a_dead_gate_in_words():
     )
 
 
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_staff_read_until_when_a_personal_part_is_kept(lang):
+    kept = pages.staff_page(status(last=(replace(LINE, until="2026-12-26"),)), lang)
+    assert text("cli.record.until", lang, day="2026-12-26") in kept
+    assert text("cli.record.until_unknown", lang) in pages.staff_page(
+        status(last=(replace(LINE, until="unknown"),)), lang
+    )
+    assert "2026-12-26" not in pages.staff_page(status(last=(LINE,)), lang)
+
+
 def test_what_devices_and_brokers_said_is_escaped():
     evil = replace(LINE, codes=("<script>alert(1)</script>",), kind="<b>")
     page = pages.staff_page(status(last=(evil,)), "en")
