@@ -143,6 +143,8 @@ class Stage:
         for gate in self.gates:
             if "writer" not in gate.lives:
                 gate.start("writer")
+        ledgers = [gate.home.state / "ledger.db" for gate in self.gates]
+        self._until(lambda: all(ledger.exists() for ledger in ledgers), 30.0)  # a new twin's may have lived for no time
         self.wait(0.5)  # what was spooled comes home
         spools = [gate.home.state / f"spool.jsonl{end}" for gate in self.gates for end in ("", ".importing")]
         self._until(lambda: not any(spool.exists() for spool in spools), 30.0)

@@ -37,6 +37,7 @@ class Writer:
         self._words = os.open(args.words, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._chance = random.Random(args.life)
         self._stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())  # nothing stays half made
         state = Path(args.state)
         self._ledger = state / "ledger.db"
         vault = storage = None
@@ -54,7 +55,6 @@ class Writer:
 
     def run(self) -> None:
         """Keep entries until SIGTERM, then end in order and say so."""
-        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
         self._keeper.tend()
         home = threading.Thread(target=self._bring_home, daemon=True)
         home.start()
