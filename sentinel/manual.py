@@ -32,6 +32,7 @@ from sentinel.keeper import Keeper, draft_of, spooled
 from sentinel.keyroom import number_sealer, open_vault, signer
 from sentinel.settings import Settings, find_config, load
 from sentinel.storage import Storage
+from sentinel.street_policy import overlaid
 from sentinel.wiring import pins_of
 from sync.errors import SyncError
 from sync.ledger import LedgerWriter
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _answer(sock: socket.socket, peer: Peer, config: str | None, afterwards: ExitStack) -> Mapping[str, Any]:
     try:
-        settings = load(find_config(config))
+        settings = overlaid(load(find_config(config)))
         request = parse(read_line(sock)) | {"operator": peer.name}
         return serve(request, peer, settings, afterwards)
     except Exception as error:

@@ -1,7 +1,8 @@
 """Overlay what the street sets at a gate: a few settings, within their limits, in force from the next start.
 
-They lie in `state_dir/policy.json` and go before the settings file. What does not fit any more, as after a change of
-the settings, is passed over and told: a policy must not keep a gate from starting.
+They lie in `state_dir/policy.json` and go before the settings file: for the gate, for whoever does its work while it is
+dead, and for whoever deletes or says until when something is kept. What does not fit any more, as after a change of the
+settings, is passed over and told: a policy must not keep a gate from starting.
 """
 
 import json
@@ -24,6 +25,7 @@ SETTABLE: Mapping[str, tuple[str, str]] = {
     "passage_days": ("retention", "passage_days"),
     "fault_days": ("retention", "fault_days"),
     "audit_days": ("retention", "audit_days"),
+    "id_number": ("uplink", "id_number"),
 }
 _LONGEST_FILE = 16 * 1024
 

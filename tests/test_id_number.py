@@ -1,6 +1,7 @@
 """An ID number leaves as a keyed token, or sealed so that the street opens it and nobody else; never in the clear."""
 
 import base64
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sentinel.core.model import Attempt, Decision, Method, Outcome, Person, Reas
 from sentinel.keyroom import number_sealer
 from sentinel.record import Place, passage_of
 from sentinel.settings import load
+from sentinel.street_policy import Kept, keep, overlaid, parse
 from sync.entry import canonical
 from sync.errors import IdentityError
 from sync.identity import make_identity
@@ -100,6 +102,18 @@ def test_keys_of_the_street_that_cannot_be_read_cost_the_number_and_not_the_entr
     (tmp_path / "street.pub").write_text("nonsense")
     assert number_sealer(settings) is None
     assert all("person_sealed" not in body for body in bodies(None))
+
+
+def test_the_streets_policy_can_ask_for_the_number(tmp_path, street):
+    settings = settings_of(tmp_path, "token")
+    settings = replace(settings, paths=replace(settings.paths, state_dir=tmp_path))
+    policy = parse(b'{"id_number": "sealed"}', settings)
+    keep(settings.paths.policy, Kept(serial=1, settings=policy))
+    for body in bodies(number_sealer(overlaid(settings))):
+        sealed = base64.b64decode(body["person_sealed"], validate=True)
+        assert street.unseal("id-number", sealed) == NUMBER.encode()
+    with pytest.raises(ValueError, match="id_number"):
+        parse(b'{"id_number": "plain"}', settings)
 
 
 def test_sealed_for_nobody_is_a_mistake(tmp_path):

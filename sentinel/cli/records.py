@@ -51,6 +51,7 @@ def run_records(args: argparse.Namespace) -> int:
     """Print the entries that match, oldest first."""
     from sentinel.erasure import days_of, until_of
     from sentinel.status import line_of
+    from sentinel.street_policy import overlaid
     from sync.dating import dating_of
     from sync.ledger import LedgerReader
 
@@ -61,7 +62,7 @@ def run_records(args: argparse.Namespace) -> int:
     kind = "passage" if args.outcome else args.kind
     if args.outcome and args.kind not in (None, "passage"):
         raise UsageError("--outcome belongs to passages; leave --kind out")
-    settings = load(args.config)
+    settings = overlaid(load(args.config))
     with LedgerReader(settings.paths.ledger) as reader:
         entries = matching(
             lambda limit: reader.newest(limit, kind),

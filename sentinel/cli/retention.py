@@ -108,10 +108,11 @@ def office_of(args: argparse.Namespace) -> Any:
     """Open the vault and the ledger. `args.stamp` gives another clock, for tests."""
     from sentinel.erasure import today_of
     from sentinel.keyroom import open_vault
+    from sentinel.street_policy import overlaid
     from sync.ledger import LedgerReader
     from sync.stamp import now_stamp
 
-    settings = load(args.config)
+    settings = overlaid(load(args.config))
     stamp: Callable[[], Any] = getattr(args, "stamp", now_stamp)
     vault = open_vault(settings)
     with LedgerReader(settings.paths.ledger) as reader:

@@ -259,11 +259,12 @@ def _finding_lines(finding: Finding, lang: str, style: render.Style) -> list[str
 def run_record(args: argparse.Namespace) -> int:
     """Print one entry, and its personal part where that is asked for and allowed."""
     from sentinel.erasure import days_of, until_of
+    from sentinel.street_policy import overlaid
     from sync.dating import dating_of
     from sync.entry import parse_key
     from sync.ledger import LedgerReader
 
-    settings = load(args.config)
+    settings = overlaid(load(args.config))
     try:
         key = parse_key(args.key)
     except ValueError as error:

@@ -32,6 +32,7 @@ from sentinel.core.errors import UsageError
 from sentinel.erasure import days_of, until_of
 from sentinel.settings import Settings, find_config, load
 from sentinel.status import Sources, gather
+from sentinel.street_policy import overlaid
 from sentinel.supervise import end_process, sd_notify, start_logging, stop_on_signals
 from sync.ledger import LedgerReader
 
@@ -179,7 +180,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def serve(config: str | None, listen: str | None) -> int:
     """Run the web server from the settings until told to stop."""
-    settings = load(find_config(config))
+    settings = overlaid(load(find_config(config)))
     start_logging(settings.log.level)
     host, port = address(listen or settings.console.listen)
     stop = stop_on_signals()  # uvicorn hands the signal on to these when it has ended, and the exit code is 0

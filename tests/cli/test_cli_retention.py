@@ -8,8 +8,11 @@ import pytest
 
 from sentinel import cli, roster
 from sentinel.core.errors import Unavailable, UsageError
+from sentinel.settings import load
+from sentinel.street_policy import Kept, keep
 from sync.entry import Draft, Stamp
 from sync.errors import VaultError
+from sync.identity import make_identity
 from sync.ledger import LedgerReader, LedgerWriter
 from sync.vault import Vault
 
@@ -61,6 +64,18 @@ def test_show_and_preview_say_per_class_and_per_key_what_is_due(call, ledger):
     assert (code, out.split()) == (1, ["passage/2026-10-13", "1", "kept", "until", "2026-11-12"])
     assert call("preview", stamp=at(-20))[0] == 0
     assert "passage" in call("show")[1]
+
+
+def test_the_streets_policy_says_for_how_long(call, ledger, config, tmp_path):
+    """What the street wants kept for longer than the settings file says is not due, whoever asks."""
+    (tmp_path / "street.pub").write_text(make_identity(tmp_path / "street.key").known.text())
+    text = config.read_text()
+    config.write_text(text.replace("[uplink]\n", f'[uplink]\nstreet_keys = "{tmp_path / "street.pub"}"\n'))
+    assert call("preview")[0] == 1
+    keep(load(config).paths.policy, Kept(serial=1, settings={"passage_days": 60}))
+    assert call("preview")[0] == 0
+    passages = next(row for row in json.loads(call("show", "--json")[1])["classes"] if row["class"] == "passage")
+    assert (passages["days"], passages["due_keys"]) == (60, 0)
 
 
 def test_nothing_goes_by_an_untrusted_clock_or_without_a_yes(call, ledger, vault):
