@@ -24,6 +24,7 @@ from .town import Gate, Home, Street, memory_folder, pause, until
 
 REVIVE_S = 0.2  # in life systemd waits 2 s
 SETTLE_S = 150.0  # the longest wait of the uplink is 60 s, after a refusal that nothing told it is over
+WRITERS_TO_SETTLE = 3  # what a writer can only spool while it ends, its next life brings home
 NAME = "road"
 CPU_LIMIT_US = 1_000
 
@@ -140,16 +141,9 @@ class Stage:
             gate.quiet = True
         began = time.monotonic()
         self.wait(0.5)
-        for gate in self.gates:
-            if "writer" not in gate.lives:
-                gate.start("writer")
-        ledgers = [gate.home.state / "ledger.db" for gate in self.gates]
-        self._until(lambda: all(ledger.exists() for ledger in ledgers), 30.0)  # a new twin's may have lived for no time
-        self.wait(0.5)  # what was spooled comes home
-        spools = [gate.home.state / f"spool.jsonl{end}" for gate in self.gates for end in ("", ".importing")]
-        self._until(lambda: not any(spool.exists() for spool in spools), 30.0)
-        for gate in self.gates:
-            account.must(gate.end("writer", signal.SIGTERM), "stuck: the writer does not end")
+        for _ in range(WRITERS_TO_SETTLE):
+            if self._end_writers(account):
+                break
         account.must(
             self._until(lambda: all(gate.settled() for gate in self.gates), SETTLE_S), "stuck: not all was receipted"
         )
@@ -158,6 +152,20 @@ class Stage:
             gate.end("uplink", signal.SIGTERM)
         self.street.end(signal.SIGTERM)
         return took_s
+
+    def _end_writers(self, account: Account) -> bool:
+        """End the writers in order; return whether nothing is left in a spool."""
+        for gate in self.gates:
+            if "writer" not in gate.lives:
+                gate.start("writer")
+        ledgers = [gate.home.state / "ledger.db" for gate in self.gates]
+        spools = [gate.home.state / f"spool.jsonl{end}" for gate in self.gates for end in ("", ".importing")]
+        self._until(lambda: all(ledger.exists() for ledger in ledgers), 30.0)  # a new twin's may have lived for no time
+        self.wait(0.5)  # what was spooled comes home
+        self._until(lambda: not any(spool.exists() for spool in spools), 30.0)
+        for gate in self.gates:
+            account.must(gate.end("writer", signal.SIGTERM), "stuck: the writer does not end")
+        return not any(spool.exists() for spool in spools)
 
     def _until(self, holds: object, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
