@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sentinel.core.keeping import ESSENTIAL, Days, may_go
 from sentinel.core.kinds import Salvage, Unkept, body_of
+from sentinel.erasure import days_of
 from sentinel.settings import Settings
 from sync import salvage
 from sync.cursor import Cursor
@@ -73,11 +74,9 @@ class Storage:
     @classmethod
     def of(cls, settings: Settings) -> "Storage":
         """Return the storage of a gate's ledger."""
-        kept = settings.retention
-        days = Days(passage=kept.passage_days, fault=kept.fault_days, audit=kept.audit_days)
         here = settings.gate
         proved = proof_of(settings.uplink.street_keys, f"{here.street}/{here.site}/{here.gate}")
-        return cls(settings.paths.ledger, settings.paths.uplink_db, days, proof_of=proved)
+        return cls(settings.paths.ledger, settings.paths.uplink_db, days_of(settings), proof_of=proved)
 
     @property
     def unkept(self) -> int:

@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -65,14 +66,15 @@ def serve(config: str | None, *, retry_refused: bool = False) -> int:
     start_logging(settings.log.level)
     stop = stop_on_signals()
     ledger = settings.paths.ledger
-    with open_cursor(settings.paths.uplink_db) as cursor, LedgerReader(ledger) as reader, LedgerReader(ledger) as ahead:
+    with (
+        open_cursor(settings.paths.uplink_db) as cursor,
+        LedgerReader(ledger) as reader,
+        LedgerReader(ledger) as ahead,
+        closing(ReadAhead(reader, ahead)) as source,
+    ):
         if retry_refused:
             log.info("%d refused entries are sent again", cursor.pardon())
-        source = ReadAhead(reader, ahead)
-        try:
-            Uplink(settings, source, cursor).run(stop)
-        finally:
-            source.close()
+        Uplink(settings, source, cursor).run(stop)
     return 0
 
 

@@ -21,7 +21,7 @@ _EPOCH_RANDOM_BITS = 32
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
-class Key(NamedTuple):  # one is made for each entry on the road, and compared: a tuple does both in half the time
+class Key(NamedTuple):  # one is made for each entry on the road, and compared: a tuple does both a third faster
     """The key of an entry. Order is `(epoch, seq)`, never wall time.
 
     An epoch is `counter << 32 | 32 random bits`: the counter is committed at each start and orders the epochs; the

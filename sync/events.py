@@ -49,7 +49,9 @@ def read_events(
     """Return the events of an epoch from `first` to `last`; numbers that are not there are left out."""
     values = (quoted(source), ',"historical":true' if historical else "", epoch, first, last)
     count, lowest, highest, text = ledger.execute(_TOGETHER, values).fetchone()
-    events = text.split(b"\n") if text else []
-    if len(events) == count and (not count or highest - lowest + 1 == count):
-        return list(zip(range(lowest, highest + 1), events, strict=True)) if count else []
+    if not count:
+        return []
+    events = text.split(b"\n")
+    if len(events) == count == highest - lowest + 1:
+        return list(zip(range(lowest, highest + 1), events, strict=True))
     return list(ledger.execute(_EACH, values))  # numbers are missing, or a damaged row holds a line break

@@ -27,7 +27,7 @@ from sync.flight import Flight, Progress
 from sync.outbox import EntrySource, Limits, Outbox
 from sync.pace import Pace
 from sync.pack import MOST_PLAIN_BYTES, ZSTD
-from sync.receipts import believe, runs_of
+from sync.receipts import believe, runs_of, runs_within
 from sync.runs import Run
 from sync.telling import Teller
 from sync.wire import (
@@ -329,8 +329,7 @@ class Forwarder:
 
     def _believable(self, said: EpochReceipt) -> list[Run]:
         """Return the runs of entries that exist; to name others is an alarm: perhaps our card forgot its last ones."""
-        runs = runs_of(said)
-        top = max((run.last for run in runs), default=0)
+        top = max((run.last for run in runs_of(said)), default=0)
         if top == 0:
             return []
         self._look()
@@ -338,10 +337,7 @@ class Forwarder:
         if span is None or top > span.last_seq:
             what = f"{epoch_text(said.epoch)}-{top}"
             self._teller.alarm("unknown", f"a receipt for {what}, which the ledger does not hold")
-        if span is None:
-            return []
-        cut = (Run(max(run.first, span.first_seq), min(run.last, span.last_seq)) for run in runs)
-        return [run for run in cut if run.count > 0]
+        return [] if span is None else runs_within(said, span)
 
     def _send_again(self, lost: Mapping[int, Sequence[Run]]) -> None:
         """Open again what the street held and holds no more: it was restored from a copy."""

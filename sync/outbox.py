@@ -165,12 +165,8 @@ class Outbox:
 
 def _load(parcel: Parcel, epoch: int, found: Sequence[Event], limits: Limits, size: int) -> tuple[bool, int]:
     """Put in what fits; return whether that was all, and the size of the batch with it."""
-    lengths = [len(event) + 1 for _, event in found]
-    if size + sum(lengths) <= limits.batch_bytes and max(lengths, default=0) < limits.packet_bytes:  # nearly always
-        parcel.keys.extend([Key(epoch, seq) for seq, _ in found])
-        parcel.events.extend([event for _, event in found])
-        return True, size + sum(lengths)
-    for length, (seq, event) in zip(lengths, found, strict=True):
+    for seq, event in found:
+        length = len(event) + 1
         if length + 1 > limits.packet_bytes:
             parcel.unsendable.append((Key(epoch, seq), _too_large(length + 1, limits)))
             continue

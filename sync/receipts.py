@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from sync.cursor import Proof
+from sync.cursor import Proof, Span
 from sync.entry import Key
 from sync.errors import IdentityError, WireError
 from sync.runs import Run, Runs
@@ -67,6 +67,12 @@ def _signature(said: Mapping[str, str]) -> bytes:
 def runs_of(said: EpochReceipt) -> list[Run]:
     """Return everything that a receipt says of an epoch, as runs."""
     return [Run(1, said.upto), *said.also] if said.upto else list(said.also)
+
+
+def runs_within(said: EpochReceipt, span: Span) -> list[Run]:
+    """Return what a receipt says of the numbers that a ledger has of this epoch."""
+    cut = (Run(max(run.first, span.first_seq), min(run.last, span.last_seq)) for run in runs_of(said))
+    return [run for run in cut if run.count > 0]
 
 
 class Proved:

@@ -33,8 +33,8 @@ from sync.identity import Believed, Identity
 from sync.outbox import Limits, Outbox
 from sync.pack import ZSTD, pack
 from sync.receipts import PURPOSE as RECEIPT
-from sync.receipts import runs_of
-from sync.runs import Run, Runs
+from sync.receipts import runs_of, runs_within
+from sync.runs import Runs
 from sync.topics import Gate
 from sync.wire import (
     MAX_RUNS,
@@ -312,7 +312,7 @@ def close_by(receipts: Iterable[Receipt], cursor: Cursor, ledger: Spans, wall_ns
     spans = {span.epoch: span for span in ledger.epochs()}
     new = 0
     for receipt in receipts:
-        closed = {one.epoch: _within(one, spans[one.epoch]) for one in receipt.epochs if one.epoch in spans}
+        closed = {one.epoch: runs_within(one, spans[one.epoch]) for one in receipt.epochs if one.epoch in spans}
         dead = [
             DeadLetter(key=one.key, reason=one.reason, wall_ns=wall_ns)
             for one in receipt.refused
@@ -320,11 +320,6 @@ def close_by(receipts: Iterable[Receipt], cursor: Cursor, ledger: Spans, wall_ns
         ]
         new += cursor.settle(closed, dead)
     return new
-
-
-def _within(said: EpochReceipt, span: Span) -> list[Run]:
-    cut = (Run(max(run.first, span.first_seq), min(run.last, span.last_seq)) for run in runs_of(said))
-    return [run for run in cut if run.count > 0]
 
 
 def _holds(spans: Mapping[int, Span], key: Key) -> bool:

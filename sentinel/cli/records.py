@@ -74,11 +74,13 @@ def run_records(args: argparse.Namespace) -> int:
         began_after = cache(reader.began_after)
         untils = [until_of(entry, began_after, days_of(settings)) for entry in entries]
         dating = dating_of(reader, (entry.stamp for entry in entries))
-    lines = [line_of(entry, dating.when(entry.stamp)) for entry in entries]
+    lines = [
+        line_of(entry, dating.when(entry.stamp), until) for entry, until in zip(entries, untils, strict=True)
+    ]
     if args.json:
         print(json.dumps(document(entries, dating, untils), ensure_ascii=False, indent=1))
     elif not args.quiet:
-        _print_lines(lines, untils, now_ns, args)
+        _print_lines(lines, now_ns, args)
     return 0
 
 
@@ -150,15 +152,10 @@ def document(entries: Sequence[Entry], dating: Dating, untils: Sequence[str | No
     return {"schema": "sentinel.records/1", "records": records}
 
 
-def _print_lines(
-    lines: Sequence[Line], untils: Sequence[str | None], now_ns: int, args: argparse.Namespace
-) -> None:
+def _print_lines(lines: Sequence[Line], now_ns: int, args: argparse.Namespace) -> None:
     if not lines:
         print(text("cli.no_records", args.lang), file=sys.stderr)
         return
-    cells = [
-        (line.key, *line_cells(line, now_ns, args.lang), until_words(until, args.lang))
-        for line, until in zip(lines, untils, strict=True)
-    ]
+    cells = [(line.key, *line_cells(line, now_ns, args.lang), until_words(line.until, args.lang)) for line in lines]
     for row in render.table(cells, most=None):
         print(render.ascii_only(row) if args.plain else row)

@@ -93,7 +93,7 @@ class Proxy:
                 if held:
                     target.send(held)
         except (OSError, _Cut):
-            pass
+            pass  # an end is gone, or a fault cuts the line: both ends learn it below
         finally:
             if not {source, target} & self._deaf:
                 _shut(source)
